@@ -88,7 +88,9 @@ class FftSettings(Section):
     kind: Literal["mean", "clip"] = setting("mean", "mean over the frames, or one transform of the whole clip")
     axis: Literal["log", "linear"] = setting("log", "frequency axis of the picture")
     unit: Literal["dB", "amplitude"] = setting("dB", "what the height in the picture means")
-    fmin: float = setting(20.0, "lowest frequency of the picture", unit="Hz", low=1, high=96000, log=True)
+    fmin: float = setting(
+        20.0, "lowest frequency of the picture, if its axis is log", unit="Hz", low=1, high=96000, log=True
+    )
 
 
 class TempogramSettings(Section):
@@ -130,7 +132,7 @@ class Config(Section):
         **settings: Any,  # dotted names (`**{"mel.n_mels": 96}`) or tables (`mel={"n_mels": 96}`)
     ) -> Config:
         "This configuration with some settings changed."
-        return make_config(settings, base=self)
+        return make_config(settings, base=self) if settings else self
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -262,10 +264,11 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 def fingerprint(
     config: Config,
     *sections: str,  # those that matter; none given: all
+    salt: str = "",  # what else it depends on
 ) -> str:  # 12 hexadecimal digits
     "A short hash of settings."
     tables = config.model_dump(include=set(sections) if sections else None)
-    return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256((salt + json.dumps(tables, sort_keys=True)).encode()).hexdigest()[:12]
 
 # %% ../nbs/00_config.ipynb #725f1f06
 def setting_rows() -> list[tuple[str, str, str, str]]:  # name, default, what it may be, help
