@@ -271,7 +271,9 @@ def fingerprint(
     return hashlib.sha256((salt + json.dumps(tables, sort_keys=True)).encode()).hexdigest()[:12]
 
 # %% ../nbs/00_config.ipynb #725f1f06
-def setting_rows() -> list[tuple[str, str, str, str]]:  # name, default, what it may be, help
+def setting_rows(
+    config: Config | None = None,  # whose values to show; none: the defaults
+) -> list[tuple[str, str, str, str]]:  # name, value, what it may be, help
     "The table of all settings."
-    defaults = {n: "none" if v is None else str(v) for n, v in _dotted(Config().model_dump()).items()}
-    return [(n, default, _allowed(n), _field(n).description or "") for n, default in defaults.items()]
+    values = {n: "none" if v is None else str(v) for n, v in _dotted((config or Config()).model_dump()).items()}
+    return [(n, value, _allowed(n), _field(n).description or "") for n, value in values.items()]

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from html.parser import HTMLParser
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -77,7 +78,7 @@ def read_page(section: str, source: str) -> Page:
     front, *cells = notebook["cells"]
     facts = yaml.safe_load("".join(front["source"]).strip().strip("-"))
     html = posixpath.join(posixpath.dirname(source), facts["output-file"])
-    notebook["cells"] = [ready_for_pandoc(cell) for cell in cells]
+    notebook["cells"] = in_order([ready_for_pandoc(cell) for cell in cells])
     return Page(source, html, facts["title"], facts.get("description", ""), section, notebook)
 
 
@@ -101,13 +102,27 @@ def ready_for_pandoc(cell: dict[str, Any]) -> dict[str, Any]:
     return cell | {"execution_count": 1}
 
 
-def process(only: str = "") -> list[Page]:
+def in_order(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    "The cells, where nbdev describes several functions one after the other in the order that the module defines them."
+
+    def line(cell: dict[str, Any]) -> int:
+        found = re.match(r"---\s+\[source\]\(\S+#L(\d+)\)", "".join(cell["source"]))
+        return int(found[1]) if found else 0
+
+    runs = groupby(cells, key=lambda cell: line(cell) > 0)
+    return [cell for described, run in runs for cell in (sorted(run, key=line) if described else run)]
+
+
+def process() -> list[Page]:
     "All pages in reading order, freshly processed where their notebook has changed."
     os.chdir(ROOT)
     order = reading_order()
     refresh_quarto_yml()
-    proc_nbs(n_workers=WORKERS, file_glob=only)
-    return [read_page(section, source) for section, source in order if not only or source == only]
+    try:
+        proc_nbs(n_workers=WORKERS)
+    except Exception as error:  # whatever a cell raised; its worker's traceback is about nbdev
+        sys.exit(f"docs: {error}")
+    return [read_page(section, source) for section, source in order]
 
 
 # ---- pandoc's tree ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 import scipy.fft
+import scipy.sparse
 import soxr
 
 from ..config import SonicError
@@ -40,7 +41,7 @@ SPARSITY = 0.01  # share of a filter's magnitude that is dropped
 @lru_cache(maxsize=32)
 def octave_filters(
     lowest: float,  # lowest pitch of the octave over the sample rate
-) -> tuple[np.ndarray, int, int]:  # complex64 (frequencies, BINS), the first of the frequencies, and the frame's length
+) -> tuple[scipy.sparse.csr_array, int, int]:  # complex64 (BINS, frequencies), the first frequency, length of a frame
     "One octave of the basis of Schoerkhuber and Klapuri (SMC 2010), as `librosa.filters.wavelet` builds it."
     pitch = lowest * 2.0 ** (np.arange(BINS) / BINS)
     lengths = 1 / (SPREAD * pitch)
@@ -52,10 +53,9 @@ def octave_filters(
         start = (n_fft - len(n)) // 2
         wave[start : start + len(n)] = shape / np.abs(shape).sum()
     waves *= lengths[:, None] / n_fft
-    filters = scipy.fft.fft(waves, axis=1)[:, : n_fft // 2 + 1]
-    filters = _drop_smallest(filters) / np.sqrt(lengths)[:, None].astype(np.float32)
+    filters = _drop_smallest(scipy.fft.fft(waves, axis=1)[:, : n_fft // 2 + 1])
     used = np.flatnonzero(filters.any(axis=0))
-    return np.ascontiguousarray(filters[:, used[0] : used[-1] + 1].T), int(used[0]), n_fft
+    return scipy.sparse.csr_array(filters[:, used[0] : used[-1] + 1]), int(used[0]), n_fft
 
 
 def _drop_smallest(
@@ -77,7 +77,8 @@ def _halve(
     "The samples at a lower rate, as `librosa.resample(..., scale=True)` has them."
     length = -(-len(samples) // 2**times)
     lower = soxr.resample(samples, 2**times, 1, quality="soxr_hq")[:length]
-    return np.pad(lower, (0, length - len(lower))) * np.float32(np.sqrt(2.0**times))
+    lower /= np.sqrt(0.5**times)  # rounded as librosa rounds it: near silence, the low octaves hear the difference
+    return np.pad(lower, (0, length - len(lower)))
 
 
 def _early_halvings(
@@ -101,15 +102,17 @@ def _answers(
     *,
     hop_length: int,  # samples
     lowest: float,  # lowest pitch of the octave over the sample rate
+    gain: float,  # what the filters are multiplied by
 ) -> np.ndarray:  # float32, shape (1 + n // hop_length, BINS)
     "How strongly each filter of an octave answers in each frame."
     filters, first, n_fft = octave_filters(lowest)
+    filters = (filters * gain).astype(np.complex64)
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, n_fft // 2), n_fft)[::hop_length]
     answers = np.empty((len(frames), BINS), np.float32)
     for start in range(0, len(frames), BLOCK):
         block = scipy.fft.rfft(frames[start : start + BLOCK].astype(np.float64), axis=1)
-        block = block[:, first : first + len(filters)].astype(np.complex64)
-        answers[start : start + BLOCK] = np.abs(block @ filters)
+        block = block[:, first : first + filters.shape[1]].T.astype(np.complex64, order="C")
+        answers[start : start + BLOCK] = np.abs(filters @ block).T
     return answers
 
 # %% ../../nbs/cream/03_constantq.ipynb #b45fdb0c
@@ -121,7 +124,7 @@ def constant_q(
     tuning: float = 0.0,  # semitones, deviation from A4 = 440 Hz
 ) -> np.ndarray:  # float32, shape (frames, OCTAVES * BINS), magnitude
     "Constant-Q magnitudes; `abs(librosa.cqt(y, n_bins=252, bins_per_octave=36)).T` is the oracle."
-    pitch, rate, octaves = pitches(tuning), float(sample_rate), []
+    pitch, rate = pitches(tuning), float(sample_rate)
     highest = pitch[-1] * (1 + 0.5 * HANN_BANDWIDTH * SPREAD)
     if highest > rate / 2:
         raise SonicError(
@@ -131,12 +134,16 @@ def constant_q(
     if early := _early_halvings(highest, sample_rate=sample_rate, hop_length=hop_length):
         if len(samples) < 2**early:
             raise SonicError(
-                f"a clip of {len(samples)} samples at {sample_rate} Hz is too short for the constant-Q transform"
+                f"{len(samples)} samples at {sample_rate} Hz are too short for the constant-Q transform; "
+                f"it takes at least {2**early}, or chroma.kind=stft"
             )
         samples, rate, hop_length = _halve(samples, times=early), rate / 2**early, hop_length // 2**early
+    top_rate, octaves = rate, []
     for octave in reversed(range(OCTAVES)):
-        octaves.append(_answers(samples, hop_length=hop_length, lowest=pitch[octave * BINS] / rate))
+        lowest, gain = pitch[octave * BINS] / rate, np.sqrt(top_rate / rate)
+        octaves.append(_answers(samples, hop_length=hop_length, lowest=lowest, gain=gain))
         if octave and hop_length % 2 == 0 and pitch[octave * BINS - 1] <= rate / 5:
             samples, rate, hop_length = _halve(samples), rate / 2, hop_length // 2
     columns = min(map(len, octaves))
-    return np.hstack([answers[:columns] for answers in reversed(octaves)])
+    lengths = top_rate / (SPREAD * pitch)
+    return np.hstack([answers[:columns] for answers in reversed(octaves)]) / np.sqrt(lengths).astype(np.float32)

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from ..config import SonicError
 
 # %% auto #0
-__all__ = ['Work', 'Outcome', 'run']
+__all__ = ['Work', 'Outcome', 'check_jobs', 'run']
 
 # %% ../../nbs/cream/14_jobs.ipynb #1c8571c4
 @dataclass(frozen=True)
@@ -136,6 +136,15 @@ def _shown(outcomes: Iterator[Outcome], total: int, progress: str | bool) -> Ite
         yield from bar.track(outcomes, total=total, description=progress if isinstance(progress, str) else "Working")
 
 # %% ../../nbs/cream/14_jobs.ipynb #1fbf1cbe
+def check_jobs(
+    jobs: int | None,  # wanted; none: one a core
+) -> int:  # at least 1
+    "The number of processes. Raises `SonicError` if there would be none."
+    if jobs is not None and jobs < 1:
+        raise SonicError(f"jobs={jobs} must be at least 1")
+    return jobs or cpu_count()
+
+
 def run(
     function: Work,  # of one item; importable, so that a worker can find it
     items: Sequence[Any],
@@ -144,9 +153,7 @@ def run(
     progress: str | bool = True,  # a word for the bar, or no bar
 ) -> Iterator[Outcome]:  # one an item, in order of completion
     "Work on all items, in parallel. A fault costs one item, never the run."
-    if jobs is not None and jobs < 1:
-        raise SonicError(f"jobs={jobs} must be at least 1")
-    jobs = min(jobs or cpu_count(), len(items))
+    jobs = min(check_jobs(jobs), len(items))
     return _shown(_sequential(function, items) if jobs <= 1 else _pools(function, items, jobs), len(items), progress)
 
 

@@ -1,0 +1,130 @@
+# Every target below sets itself up, from an empty clone on: one environment in .venv, nothing outside this folder.
+#
+# PyTorch's default for Linux brings several gigabytes of CUDA. For a processor-only install give pip the options that
+# PyTorch's "Get Started" page shows for compute platform CPU, in the one variable meant for it:
+#     make demo TORCH_ARGS="--index-url ADDRESS-FROM-THAT-PAGE"
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:  # tests run from the cheapest to the dearest, whatever -j says
+.SUFFIXES:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+# the first of these that runs and is new enough
+new_enough = -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null
+PY ?= $(shell for python in python3.12 python3; do "$$python" $(new_enough) && echo "$$python" && break; done)
+TORCH ?= torch==2.13.0 torchvision==0.28.0
+TORCH_ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALLED := .venv/.installed
+DEV := .venv/.installed-dev
+WRITTEN := nbs $(wildcard tests tools bench)# what ruff looks at; sonic/ is exported from nbs
+# the parts of make test run two notebooks at a time, so numerical libraries get one thread each
+export OMP_NUM_THREADS ?= 1
+# notebooks are done in a few minutes; a worker that waits for ever must not (macOS has no timeout)
+PATIENCE := $(if $(shell command -v timeout),timeout 900)
+
+say = @echo "── $(1)"
+
+# ---- for everybody
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
+	    printf 'make %-10s %s\n' "$$target" "$$text"; done
+
+.PHONY: demo
+demo: $(INSTALLED) ## make a small collection of music, render it, and say what to open
+	$(call say,demo: music in four kinds of pictures, in demo/)
+	@$(BIN)/sonic demo demo
+
+.PHONY: lab
+lab: $(DEV) ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab nbs/index.ipynb
+
+.PHONY: test
+test: lint types fresh notebooks docs unit ## run every check there is, cheapest first
+
+# ---- for those who change something
+
+.PHONY: check
+check: $(DEV) ## before a commit: format, export, clean, README, lint, types
+	$(call say,format the notebooks; export sonic/ from them; write README.md)
+	@$(BIN)/ruff format --quiet $(WRITTEN)
+	@$(BIN)/nbdev-export
+	@$(BIN)/nbdev-clean
+	@$(BIN)/python tools/docs.py readme
+	@$(MAKE) lint types
+
+.PHONY: lint
+lint: $(DEV) ## ruff on notebooks, tests and tools
+	$(call say,lint: ruff)
+	@$(BIN)/ruff check --quiet $(WRITTEN)
+	@$(BIN)/ruff format --check --quiet $(WRITTEN) || { echo "not formatted: run make check"; exit 1; }
+
+.PHONY: types
+types: $(DEV) ## mypy on the library
+	$(call say,types: mypy)
+	@$(BIN)/mypy
+
+# compared with what was there before, not with the last commit: it says the same with and without uncommitted changes
+state = find nbs sonic \( -name '*.ipynb' -o -name '*.py' \) -not -path '*/.ipynb_checkpoints/*' -exec cksum {} + | sort -k 3
+
+.PHONY: fresh
+fresh: $(DEV) ## sonic/ is what the notebooks export, and the notebooks are clean
+	$(call say,fresh: exporting and cleaning leave no difference)
+	@before=$$($(state)); $(BIN)/nbdev-export; $(BIN)/nbdev-clean; after=$$($(state)); \
+	diff <(echo "$$before") <(echo "$$after") || \
+	    { echo "these were not what the notebooks say; they are now: see git diff, then commit"; exit 1; }
+
+.PHONY: notebooks
+notebooks: $(DEV) ## run every notebook, slow cells too
+	$(call say,notebooks: nbdev_test)
+	@$(PATIENCE) $(BIN)/nbdev_test --n-workers 2 --flags slow || \
+	    { code=$$?; [ $$code -ne 124 ] || echo "the notebooks were not done in 15 minutes"; exit $$code; }
+
+.PHONY: docs
+docs: $(DEV) ## build the documentation into _docs/ and check every link
+	$(call say,docs: _docs/index.html)
+	@$(BIN)/python tools/docs.py build
+	@$(BIN)/python tools/docs.py check-readme
+
+.PHONY: readme
+readme: $(DEV) ## write README.md from nbs/index.ipynb
+	@$(BIN)/python tools/docs.py readme
+
+.PHONY: unit
+unit: $(DEV) ## the tests that a notebook cannot show
+	$(call say,unit: pytest)
+	@$(BIN)/python -m pytest
+
+.PHONY: bench
+bench: $(DEV) ## time SONIC against its peers
+	@for file in $(sort $(wildcard bench/*.py)); do echo "── $$file"; $(BIN)/python "$$file"; done
+
+.PHONY: clean
+clean: ## remove what was built, but not .venv
+	@rm -rf _proc _docs demo build dist nbs/nbdev.yml .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find nbs sonic tests tools bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# ---- the environment
+
+# torch by itself and first: its options (TORCH_ARGS) would hide every other package from pip
+$(INSTALLED): Makefile settings.ini setup.py pyproject.toml
+	@[ -n "$(PY)" ] && "$(PY)" $(new_enough) || \
+	    { echo "SONIC needs Python 3.12 or newer: install it, or say where it is with PY=/path/to/python3.12"; exit 1; }
+	$(call say,environment: .venv with $(PY))
+	@[ -x $(BIN)/python ] || "$(PY)" -m venv .venv
+	$(call say,install: $(TORCH))
+	@$(PIP) $(TORCH_ARGS) $(TORCH)
+	$(call say,install: sonic)
+	@$(PIP) --editable ".[av]"
+	@touch $@
+
+$(DEV): $(INSTALLED)
+	$(call say,install: what tests and documentation need)
+	@$(PIP) --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,158 @@
+"Rendering: faults cost one row, runs go on where they stopped, the bytes do not depend on how the work was shared."
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from sonic import SonicError, load, mel, open_images, render
+
+SMALL = {"picture.width": 64, "picture.height": 48}
+
+
+def write_music(folder: Path, count: int, seconds: float = 0.5) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    t = np.arange(int(22050 * seconds)) / 22050
+    for number in range(count):
+        sound = 0.3 * np.sin(2 * np.pi * 110 * (1 + number / 7) * t) * (np.sin(12 * t) > 0)
+        soundfile.write(folder / f"track{number:03}.flac", sound, 22050)
+    return folder
+
+
+def tree(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path):
+    music = write_music(tmp_path / "music", 7)
+    for jobs in (1, 2, 3):
+        render(music, tmp_path / str(jobs), jobs=jobs, progress=False, arrays=True, **SMALL)
+    assert tree(tmp_path / "1") == tree(tmp_path / "2") == tree(tmp_path / "3")
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
+    music = write_music(tmp_path / "music", 40)
+    program = f"from sonic import render; render({str(music)!r}, {str(tmp_path / 'out')!r}, jobs=1, progress=False, **{SMALL})"
+    run = subprocess.Popen([sys.executable, "-c", program])
+    journal = tmp_path / "out" / ".journal.jsonl"
+    while not (journal.exists() and len(journal.read_bytes().splitlines()) > 3):
+        time.sleep(0.01)
+        assert run.poll() is None, "the run ended before it could be killed"
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    with open(journal, "a") as file:  # a line that was being written
+        file.write('{"track_id": "tra')
+    finished = len(journal.read_bytes().splitlines()) - 1
+    again = render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
+    assert again.attrs["kept"] >= finished >= 3
+    render(music, tmp_path / "clean", jobs=1, progress=False, **SMALL)
+    left = {name: digest for name, digest in tree(tmp_path / "out").items() if not name.endswith(".tmp")}
+    assert left == tree(tmp_path / "clean")
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path):
+    music = write_music(tmp_path / "music", 200)
+    command = [sys.executable, "-m", "sonic.cli", "render", str(music), str(tmp_path / "out"), "-j", "1", "--size", "64x48"]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / "out" / ".journal.jsonl"
+    while not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
+        time.sleep(0.01)
+        assert run.poll() is None, "the run ended before it could be interrupted"
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130 and "goes on from here" in said and "Traceback" not in said
+    assert len(pd.read_parquet(tmp_path / "out" / "manifest.parquet")) > 3
+
+
+def test_one_bad_file_costs_one_row(tmp_path):
+    music = write_music(tmp_path / "music", 3)
+    (music / "empty.mp3").touch()
+    (music / "text.ogg").write_text("no music")
+    soundfile.write(music / "nan.wav", np.array([0, np.nan, 0.5] * 4000), 22050, subtype="FLOAT")
+    soundfile.write(music / "silent.wav", np.zeros(22050), 22050)
+    manifest = render(music, tmp_path / "out", jobs=2, progress=False, **SMALL).set_index("track_id")
+    assert dict(manifest["status"].value_counts()) == {"done": 3, "failed": 3, "warned": 1}
+    assert manifest.loc["silent.wav", "reason"] == "the clip is silent"
+    for reason in manifest.loc[manifest["status"] == "failed", "reason"]:
+        assert reason and "\n" not in reason and "Traceback" not in reason and "unexpected" not in reason
+    assert open_images(tmp_path / "out").levels("mel", "silent.wav").max() == 0  # silence is black
+
+
+def test_odd_names_survive(tmp_path):
+    music = write_music(tmp_path / "music", 1)
+    sound = (music / "track000.flac").read_bytes()
+    names = ["夜曲.flac", "-rf.flac", "new\nline.flac", "x" * 200 + ".flac", "Track000.flac", "a b'c\"d.flac"]
+    for name in names:
+        (music / name).write_bytes(sound)
+    with open(os.fsencode(music) + b"/latin\xe9.flac", "wb") as file:  # no UTF-8
+        file.write(sound)
+    manifest = render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
+    assert (manifest["status"] == "done").all() and len(manifest) == len(names) + 2
+    assert manifest["mel"].nunique() == len(manifest)
+    assert len(set((tmp_path / "out" / path).read_bytes() for path in manifest["mel"])) == 1
+
+
+def test_the_picture_on_disk_gives_back_decibels(tmp_path, recordings):
+    files = [path for path in recordings if path.stem in ("robin", "loop_amen_full", "solo-trumpet")]
+    for path in files:
+        view = mel(load(path))
+        rows, columns = view.values.shape
+        size = {"picture.width": columns, "picture.height": rows}
+        table = pd.DataFrame({"track_id": [path.stem], "path": [str(path)]})
+        render(table, tmp_path / path.stem, views=["mel"], jobs=1, progress=False, **size)
+        back = open_images(tmp_path / path.stem).values("mel", path.stem)
+        peak = view.values.max()
+        np.testing.assert_allclose(back, np.maximum(view.values, peak - 80), atol=80 / 255 / 2 + 1e-3)
+
+
+@pytest.mark.parametrize("format", ["png", "grey", "webp", "jpeg"])
+def test_every_format_is_exactly_the_size_asked_for(tmp_path, format):
+    from PIL import Image
+
+    music = write_music(tmp_path / "music", 1)
+    manifest = render(music, tmp_path / "out", jobs=1, progress=False, **SMALL, **{"picture.format": format})
+    for name in ("mel", "chroma", "fft", "tempogram"):
+        with Image.open(tmp_path / "out" / manifest[name][0]) as image:
+            assert image.size == (64, 48)
+            assert image.mode == {"png": "P", "grey": "L", "webp": "RGB", "jpeg": "RGB"}[format]
+
+
+def test_an_output_that_cannot_be_written_is_refused(tmp_path):
+    music = write_music(tmp_path / "music", 1)
+    (tmp_path / "file").touch()
+    with pytest.raises(SonicError, match="choose another folder"):
+        render(music, tmp_path / "file" / "out", progress=False)
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path, monkeypatch):
+    from sonic.cream import render as module
+
+    music = write_music(tmp_path / "music", 4)
+    calls = []
+
+    def full(path, data):
+        calls.append(path)
+        if len(calls) == 7:
+            raise OSError(28, "No space left on device")
+        return write_file(path, data)
+
+    write_file = module.write_file
+    monkeypatch.setattr(module, "write_file", full)
+    manifest = render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
+    assert sorted(manifest["status"]) == ["done", "done", "done", "failed"]
+    assert "No space left" in manifest.set_index("status").loc["failed", "reason"]
+    monkeypatch.undo()
+    render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
+    render(music, tmp_path / "clean", jobs=1, progress=False, **SMALL)
+    assert tree(tmp_path / "out") == tree(tmp_path / "clean")
