@@ -63,7 +63,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
 
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     music = write_music(tmp_path / "music", 200)
-    command = [sys.executable, "-m", "sonic.cli", "render", str(music), str(tmp_path / "out"), "-j", "1", "--size", "64x48"]
+    command = [str(Path(sys.executable).with_name("sonic")), "render", str(music), str(tmp_path / "out"), "-j", "1", "--size", "64x48"]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     journal = tmp_path / "out" / ".journal.jsonl"
     while not (journal.exists() and journal.read_bytes().count(b"\n") > 3):

@@ -24,7 +24,7 @@ from sonic.cream.tempogram import on_bpm_axis, onset_strength, tempogram_view
 
 AUDIO = Path(__file__).resolve().parents[2] / "shared" / "audio"
 RATE = 22050
-few = settings(max_examples=25, deadline=None, derandomize=True)
+few = settings(max_examples=15, deadline=None, derandomize=True)
 
 # A beat is two characters, but for the last two, where it is three and four. An x is a hit.
 GROOVES = {
@@ -87,6 +87,7 @@ def drums(
 def test_tempogram_is_librosas(n_fft: int, hop: int, win_length: int, length: int, rate: int, gain: float) -> None:
     rng = np.random.default_rng(length)
     samples = (gain * rng.normal(0, 0.3, length) * (1 + np.sin(np.arange(length) / 900))).astype(np.float32)
+    samples[length // 3 : length // 2] *= np.float32(1e-5)  # a rise from there counts for 80 dB at most
     changes = {
         "audio.sample_rate": rate,
         "stft.n_fft": n_fft,
@@ -183,10 +184,11 @@ def test_planted_tempo_up_to_an_octave(groove: str, bpm: float, seed: int) -> No
     assert octave_error(tempo(Spectrum(drums(groove, bpm, seed=seed))).bpm, bpm) < 0.02
 
 
-def test_clicks_at_120_within_half_a_percent_even_in_four_seconds() -> None:
-    for start in np.arange(0, 0.023, 0.004):
-        found = tempo(Spectrum(drums("clicks", 120, seconds=4, start=start)))
-        assert found.bpm == pytest.approx(120, rel=0.005)
+def test_clicks_are_read_finer_than_a_frame() -> None:
+    for bpm in (75, 92, 107, 113, 120, 131, 143):
+        for start in (0, 0.009, 0.017):
+            found = tempo(Spectrum(drums("clicks", bpm, seconds=8, start=start)))
+            assert found.bpm == pytest.approx(bpm, rel=0.003)  # a frame of lag is 3 % at 75 BPM
 
 
 def test_more_tempi_are_right_than_librosas() -> None:

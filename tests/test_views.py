@@ -18,7 +18,7 @@ from sonic.cream.picture import curve_axis
 TOLERANCE = {"mel": 1e-3, "chroma": 1e-5, "fft": 1e-5, "tempogram": 1e-5}
 
 
-def expected(samples: np.ndarray, rate: int, *, n_fft: int = 2048, hop: int = 512, window: str = "hann", **mel) -> dict:
+def expected(samples: np.ndarray, rate: int, *, n_fft: int = 2048, hop: int = 512, window: str = "hann", tuning=None, **mel) -> dict:
     "What librosa says, on the same settings."
     stft = {"n_fft": n_fft, "hop_length": hop, "window": window}
     with warnings.catch_warnings(action="ignore"):  # of clips shorter than a frame, and of silence
@@ -26,7 +26,7 @@ def expected(samples: np.ndarray, rate: int, *, n_fft: int = 2048, hop: int = 51
         power = librosa.feature.melspectrogram(y=samples, sr=rate, **stft, **mel)
         return {
             "mel": librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=None),
-            "chroma": librosa.feature.chroma_stft(y=samples, sr=rate, **stft),
+            "chroma": librosa.feature.chroma_stft(y=samples, sr=rate, tuning=tuning, **stft),
             "fft": np.abs(librosa.stft(samples, **stft)).mean(axis=1, keepdims=True),
             "tempogram": librosa.feature.tempogram(onset_envelope=onsets, sr=rate, hop_length=hop),
         }
@@ -79,7 +79,9 @@ def test_views_of_real_music_equal_librosa(recordings):
 @pytest.mark.parametrize("samples", [np.zeros(5000), np.ones(5000), np.zeros(1), np.ones(100), np.eye(1, 9000, 4000)[0]])
 def test_edges_equal_librosa(samples):
     samples = samples.astype(np.float32)
-    compare(samples, 22050, views(Clip(samples, 22050)), expected(samples, 22050))
+    # tuning given: the flat spectrum of a click has no peaks to estimate it from but those of rounding
+    ours = views(Clip(samples, 22050), **{"chroma.tuning": 0})
+    compare(samples, 22050, ours, expected(samples, 22050, tuning=0.0))
 
 
 @pytest.mark.parametrize("samples", [np.zeros(0), np.array([0, np.nan]), np.array([np.inf]), np.zeros((2, 100))])

@@ -78,28 +78,28 @@ def read_page(section: str, source: str) -> Page:
     front, *cells = notebook["cells"]
     facts = yaml.safe_load("".join(front["source"]).strip().strip("-"))
     html = posixpath.join(posixpath.dirname(source), facts["output-file"])
-    notebook["cells"] = in_order([ready_for_pandoc(cell) for cell in cells])
+    notebook["cells"] = in_order([ready for cell in cells for ready in ready_for_pandoc(cell)])
     return Page(source, html, facts["title"], facts.get("description", ""), section, notebook)
 
 
-def ready_for_pandoc(cell: dict[str, Any]) -> dict[str, Any]:
-    "A cell without what pandoc cannot read: empty counts, terminal colours, Markdown that it would print as it stands."
-    cell = cell | {"metadata": {}}
+def ready_for_pandoc(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    "A cell as pandoc shows it best: Markdown that it put out as Markdown, without terminal colours and directives."
     if cell["cell_type"] != "code":
-        return cell
-    for output in cell["outputs"]:
-        if "text/markdown" in output.get("data", {}) and "output: asis" in "".join(cell["source"]):
-            return {
-                "cell_type": "markdown",
-                "id": cell["id"],
-                "metadata": {},
-                "source": output["data"]["text/markdown"],
-            }
+        return [cell | {"metadata": {}}]
+    source = "".join(cell["source"])
+    told = re.findall(r"^#\|\s*(.+?)\s*$", source, re.MULTILINE)
+    outputs = [] if "output: false" in told else cell["outputs"]
+    for output in outputs:
         if "text" in output:
             output["text"] = COLOURS.sub("", "".join(output["text"]))
         if "execution_count" in output:
-            output["execution_count"] = 1
-    return cell | {"execution_count": 1}
+            output["execution_count"] = 1  # pandoc takes no null
+    written = [output["data"]["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {})]
+    kept = [output for output in outputs if "text/markdown" not in output.get("data", {})]
+    shown = "" if "echo: false" in told else re.sub(r"^#\|.*\n?", "", source, flags=re.MULTILINE)
+    code = cell | {"metadata": {}, "execution_count": 1, "source": shown, "outputs": kept}
+    texts = [{"cell_type": "markdown", "id": cell["id"], "metadata": {}, "source": text} for text in written]
+    return ([code] if shown or kept else []) + texts
 
 
 def in_order(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -249,6 +249,8 @@ def write_page(here: Page, pages: list[Page]) -> None:
     at = pages.index(here)
     values = {
         "root": relative(".", here) + "/",
+        "lead": re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(here.lead)),
+        "summary": escape(here.lead.replace("`", "")),
         "sidebar": sidebar(pages, here),
         "notebook": f"{REPOSITORY}/nbs/{here.source}",
         "source": f"nbs/{here.source}",
@@ -257,8 +259,8 @@ def write_page(here: Page, pages: list[Page]) -> None:
         if 0 <= i < len(pages):
             values |= {name: relative(pages[i].html, here), f"{name}title": escape(pages[i].title)}
     options = [f"--variable={name}={value}" for name, value in values.items()]
-    options += [f"--metadata=title={here.title}", f"--metadata=lead={here.lead}", f"--template={STYLE / 'page.html'}"]
-    options += ["--standalone", "--toc", "--toc-depth=3", "--mathml", "--wrap=none"]
+    options += [f"--metadata=title={here.title}", f"--template={STYLE / 'page.html'}", "--standalone"]
+    options += ["--toc", "--toc-depth=3", "--mathml", "--wrap=none"]
     html = pypandoc.convert_text(json.dumps(tree), "html5", "json", options, verify_format=False)
     out.write_text(html, encoding="utf-8")
 

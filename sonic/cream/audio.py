@@ -305,11 +305,11 @@ def _read(source: Source, rate: int, offset: float, duration: float | None) -> n
     "The stretch of a source, mono, at that rate; `librosa.load` is the oracle."
     native = source.info.sample_rate
     start, wanted = int(offset * native), int((LONGEST if duration is None else duration) * native)
-    filter = soxr.ResampleStream(native, rate, 1, dtype="float32", quality="HQ") if rate != native else None
+    resampler = soxr.ResampleStream(native, rate, 1, dtype="float32", quality="HQ") if rate != native else None
     parts, decoded = [], 0
     for block in source.blocks(start):
         mono = to_mono(block[: wanted - decoded])
-        parts.append(filter.resample_chunk(mono) if filter else mono)
+        parts.append(resampler.resample_chunk(mono) if resampler else mono)
         decoded += len(mono)
         if decoded == wanted:
             break
@@ -317,8 +317,8 @@ def _read(source: Source, rate: int, offset: float, duration: float | None) -> n
         source.notes.extend(_missing(source, start + decoded))
     if duration is None and decoded == wanted:
         raise SonicError(f"lasts more than {LONGEST / 3600:g} h; say how much to read with duration")
-    if filter:
-        parts.append(filter.resample_chunk(np.empty(0, np.float32), last=True))
+    if resampler:
+        parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
     length = math.ceil(decoded * (rate / native))
     missing = max(0, length - sum(map(len, parts)))  # soxr rounds down, librosa up
     return np.concatenate([*parts, np.zeros(missing, np.float32)])[:length]

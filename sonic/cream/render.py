@@ -250,8 +250,8 @@ def _write_manifest(out: Path, tracks: pd.DataFrame, rows: dict[str, Row]) -> pd
     # as objects, because a column of numbers with a gap would become floating point, too coarse for nanoseconds
     table = pd.DataFrame([rows[name] for name in order], columns=None if order else COLUMNS, dtype=object)
     for column in labels:
-        fresh = table["track_id"].map(labels[column])
-        table[column] = fresh.where(fresh.notna(), table[column]) if column in table else fresh
+        fresh = table["track_id"].map(labels[column]).astype(object)
+        table[column] = fresh.where(fresh.notna(), table[column] if column in table else None)
     columns = COLUMNS + [name for name in table if name not in COLUMNS]
     table = (
         table.reindex(columns=columns)
