@@ -226,12 +226,12 @@ def _facts(track: Path) -> list[tuple[str, str]]:
     spectrum = spectrum_of(clip)
     level = 20 * np.log10(max(float(np.abs(clip.samples).max()), 1e-10))
     beat, tonality = tempo(spectrum), key(spectrum)
-    facts = [("file", f"{track} ({about.size / 1e6:.2f} MB)"), ("format", about.format)]
+    facts = [("file", f"{track} ({about.size / 1e6:.2f} MB)"), ("format", f"{about.format}, {about.codec}")]
     facts += [("sound", f"{about.sample_rate} Hz, {about.channels} channels, {clip.seconds:.2f} s decoded")]
     facts += [(name, str(value)) for name, value in read_tags(track).items() if value]
     facts += [("peak", f"{level:.1f} dBFS" if level > -150 else "silent")]
     facts += [("tempo", f"{beat.bpm:.1f} BPM" if beat.bpm else "none found")]
-    facts += [("key", str(tonality.name) if tonality else "none found")]
+    facts += [("key", tonality.name or "none found")]
     return facts + [("note", note) for note in clip.notes]
 
 # %% ../nbs/90_cli.ipynb #3508e910

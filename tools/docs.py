@@ -38,6 +38,8 @@ NBS, PROC, DOCS, STYLE = ROOT / "nbs", ROOT / "_proc", ROOT / "_docs", ROOT / "t
 URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
 SITE, REPOSITORY = URLS["Documentation"].rstrip("/"), URLS["Repository"].rstrip("/") + "/blob/main"
 WORKERS = min(4, os.cpu_count() or 1)
+# of what a cell puts out in several forms, the first of these
+RICHEST = ("text/markdown", "text/html", "image/svg+xml", "image/png", "image/jpeg", "text/plain")
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -72,34 +74,35 @@ def reading_order() -> list[tuple[str, str]]:
     return listed
 
 
-def read_page(section: str, source: str) -> Page:
+def read_page(section: str, source: str, html: bool) -> Page:
     "A processed notebook; its first cell holds what nbdev knows of it."
     notebook = json.loads((PROC / source).read_text(encoding="utf-8"))
     front, *cells = notebook["cells"]
     facts = yaml.safe_load("".join(front["source"]).strip().strip("-"))
-    html = posixpath.join(posixpath.dirname(source), facts["output-file"])
-    notebook["cells"] = in_order([ready for cell in cells for ready in ready_for_pandoc(cell)])
-    return Page(source, html, facts["title"], facts.get("description", ""), section, notebook)
+    address = posixpath.join(posixpath.dirname(source), facts["output-file"])
+    notebook["cells"] = in_order([ready for cell in cells for ready in ready_for_pandoc(cell, html)])
+    return Page(source, address, facts["title"], facts.get("description", ""), section, notebook)
 
 
-def ready_for_pandoc(cell: dict[str, Any]) -> list[dict[str, Any]]:
-    "A cell as pandoc shows it best: Markdown that it put out as Markdown, without terminal colours and directives."
+def ready_for_pandoc(cell: dict[str, Any], html: bool) -> list[dict[str, Any]]:
+    "A cell as pandoc shows it best: one form of each output, Markdown as Markdown, no terminal colours, no directives."
     if cell["cell_type"] != "code":
         return [cell | {"metadata": {}}]
     source = "".join(cell["source"])
     told = re.findall(r"^#\|\s*(.+?)\s*$", source, re.MULTILINE)
-    outputs = [] if "output: false" in told else cell["outputs"]
-    for output in outputs:
-        if "text" in output:
-            output["text"] = COLOURS.sub("", "".join(output["text"]))
-        if "execution_count" in output:
-            output["execution_count"] = 1  # pandoc takes no null
-    written = [output["data"]["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {})]
-    kept = [output for output in outputs if "text/markdown" not in output.get("data", {})]
+    kept, written = [], []
+    for output in [] if "output: false" in told else cell["outputs"]:
+        forms = output.get("data", {})
+        best = next((form for form in RICHEST if form in forms and (html or form != "text/html")), None)
+        if best == "text/markdown":
+            written.append({"cell_type": "markdown", "id": cell["id"], "metadata": {}, "source": forms[best]})
+        elif best:
+            kept.append({"output_type": "display_data", "metadata": {}, "data": {best: forms[best]}})
+        elif "text" in output:
+            kept.append(output | {"text": COLOURS.sub("", "".join(output["text"]))})
     shown = "" if "echo: false" in told else re.sub(r"^#\|.*\n?", "", source, flags=re.MULTILINE)
-    code = cell | {"metadata": {}, "execution_count": 1, "source": shown, "outputs": kept}
-    texts = [{"cell_type": "markdown", "id": cell["id"], "metadata": {}, "source": text} for text in written]
-    return ([code] if shown or kept else []) + texts
+    code = cell | {"metadata": {}, "execution_count": 1, "source": shown, "outputs": kept}  # pandoc takes no null
+    return ([code] if shown or kept else []) + written
 
 
 def in_order(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -113,7 +116,7 @@ def in_order(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [cell for described, run in runs for cell in (sorted(run, key=line) if described else run)]
 
 
-def process() -> list[Page]:
+def process(html: bool) -> list[Page]:
     "All pages in reading order, freshly processed where their notebook has changed."
     os.chdir(ROOT)
     order = reading_order()
@@ -122,7 +125,7 @@ def process() -> list[Page]:
         proc_nbs(n_workers=WORKERS)
     except Exception as error:  # whatever a cell raised; its worker's traceback is about nbdev
         sys.exit(f"docs: {error}")
-    return [read_page(section, source) for section, source in order]
+    return [read_page(section, source, html) for section, source in order]
 
 
 # ---- pandoc's tree ---------------------------------------------------------------------------------------------------
@@ -167,15 +170,9 @@ def described(node: dict) -> dict:
 
 def to_tree(page: Page, media: Path | None = None) -> dict[str, Any]:
     "The page as pandoc's tree; pictures that it holds are written below the folder `media`."
-    extract = [f"--extract-media={media.name}"] if media else []
-    text = pypandoc.convert_text(
-        json.dumps(page.notebook),
-        "json",
-        "ipynb",
-        extract,
-        verify_format=False,
-        cworkdir=str(media.parent if media else ROOT),
-    )
+    options = ["--ipynb-output=all", *([f"--extract-media={media.name}"] if media else [])]
+    notebook, here = json.dumps(page.notebook), str(media.parent if media else ROOT)
+    text = pypandoc.convert_text(notebook, "json", "ipynb", options, verify_format=False, cworkdir=here)
     tree = json.loads(text)
     tree["blocks"] = walk(walk(tree["blocks"], unwrapped), described)
     return tree
@@ -267,7 +264,7 @@ def write_page(here: Page, pages: list[Page]) -> None:
 
 def build() -> int:
     "The whole site, anew."
-    pages = process()
+    pages = process(html=True)
     shutil.rmtree(DOCS, ignore_errors=True)
     # what the notebooks lie beside (pictures, sounds) goes along
     shutil.copytree(PROC, DOCS, ignore=shutil.ignore_patterns("*.ipynb", "*.yml", ".*"))
@@ -337,7 +334,7 @@ def plain(node: dict) -> Any:
 
 def readme_text() -> tuple[str, list[str]]:
     "README.md as nbs/index.ipynb has it, and one line for every link of it that leads nowhere."
-    pages = {page.source: page for page in process()}
+    pages = {page.source: page for page in process(html=False)}
     index = pages["index.ipynb"]
     tree = to_tree(index)
     broken: list[str] = []

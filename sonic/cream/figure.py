@@ -359,6 +359,7 @@ def _fft(ax: Axes, view: View, *, config: Config, **marks: Any) -> None:
     _frequency_ticks(ax, ax, {_hertz(hertz): hertz for hertz in HERTZ})
     _frequency_ticks(ax, notes, OCTAVES)
     notes.tick_params(length=0, pad=-12, labelcolor="#888888")
+    notes.set_zorder(3)  # over the grid
     for label in notes.get_xticklabels():
         label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
     _name_peaks(ax, view, heights=dict(zip(hertz, line, strict=True)))

@@ -52,11 +52,12 @@ def _attempt(function: Callable[[Any], Any], index: int, item: Any) -> Outcome:
         return Outcome(index, "failed", reason=f"unexpected {type(error).__name__}: {words}")
 
 # %% ../../nbs/cream/14_jobs.ipynb #cccc3c13
-def _limit_threads() -> None:
-    "Keep this worker to one thread, for good."
+def _settle_in() -> None:
+    "Keep this worker to one thread, and quiet, for good."
     if cv2.getNumThreads() > 1:  # not yet done
         cv2.setNumThreads(1)
         threadpool_limits(1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders mutter there; what matters comes back as an outcome
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def _one_thread() -> Iterator[None]:
 
 def _in_worker(function: Callable[[Any], Any], index: int, item: Any) -> Outcome:
     "What a worker process does with an item."
-    _limit_threads()
+    _settle_in()
     return _attempt(function, index, item)
 
 # %% ../../nbs/cream/14_jobs.ipynb #9f6c98f4

@@ -227,7 +227,8 @@ def _settle(track: _Track, outcome: Outcome, rows: dict[str, Row], *, out: Path,
                 (out / before[name]).unlink(missing_ok=True)
                 _array_path(out, before[name]).unlink(missing_ok=True)
     else:
-        row |= {"status": outcome.status, "reason": outcome.reason}
+        reason = outcome.reason.removeprefix(f"{Path(track.path).name}: ")
+        row |= {"status": outcome.status, "reason": reason}
     rows[track.track_id] = row
     return {key: row.get(key) for key in COLUMNS}
 
