@@ -127,12 +127,14 @@ def render(
     from sonic.cream.render import render as draw
 
     more = _size(size) | ({"picture.format": format} if format else {})
-    start = perf_counter()
-    names = [name.strip() for name in views.split(",") if name.strip()]
-    settings = _config(config, set, **more)
     options: dict[str, Any] = {"jobs": jobs, "arrays": arrays, "folders": folders, "progress": not quiet}
+    options |= {
+        "views": [name.strip() for name in views.split(",") if name.strip()],
+        "config": _config(config, set, **more),
+    }
+    start = perf_counter()
     try:
-        manifest = draw(source, out, views=names, config=settings, **options)
+        manifest = draw(source, out, **options)
     except KeyboardInterrupt:
         print("\nsonic: stopped; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -155,22 +157,25 @@ def _summarise(manifest: pd.DataFrame, out: Path, seconds: float) -> int:
     "Say what became of the tracks; the exit code."
     drawn, kept = manifest.attrs["drawn"], manifest.attrs["kept"]
     bad = manifest[~manifest["status"].isin(["done", "warned"])]
-    odd = manifest[manifest["status"] == "warned"]
-    for title, rows in (("With a warning", odd), ("Failed", bad)):
-        for count, (track_id, reason) in enumerate(zip(rows["track_id"], rows["reason"], strict=True)):
-            if count == 0:
-                print(f"{title}:")
-            if count == 20:
-                print(f"  and {len(rows) - 20} more, in the manifest")
-                break
-            print(f"  {track_id!a}" if not track_id.isprintable() else f"  {track_id}", reason, sep=": ")
+    _list("With a warning", manifest[manifest["status"] == "warned"])
+    _list("Failed", bad)
     for note in manifest.attrs["skipped"]:
         print(f"Skipped: {note}")
     counts = ", ".join(f"{number} {status}" for status, number in manifest["status"].value_counts(sort=False).items())
-    rate = f" ({drawn / seconds:.1f} a second)" if drawn else ""
-    print(f"{len(manifest)} tracks: {counts}. Drew {drawn} in {seconds:.1f} s{rate}, kept {kept} that were there.")
+    print(f"{len(manifest)} tracks: {counts}. Drew {drawn} in {seconds:.1f} s, kept {kept} that were there.")
     print(f"Pictures: {out}   manifest: {out / 'manifest.parquet'}   recipe: {out / 'sonic.toml'}")
     return 3 if len(bad) else 0
+
+# %% ../nbs/90_cli.ipynb #df9de256
+def _list(title: str, rows: pd.DataFrame) -> None:
+    "Name up to twenty tracks, each with its reason."
+    if len(rows):
+        print(f"{title}:")
+    for track_id, reason in zip(rows["track_id"][:20], rows["reason"], strict=False):
+        name = "".join(letter if letter.isprintable() else "?" for letter in track_id)  # no name may drive a terminal
+        print(f"  {name}: {reason}")
+    if len(rows) > 20:
+        print(f"  and {len(rows) - 20} more, in the manifest")
 
 # %% ../nbs/90_cli.ipynb #c61979ca
 @app.command()
@@ -230,9 +235,8 @@ def _facts(track: Path) -> list[tuple[str, str]]:
     facts += [("sound", f"{about.sample_rate} Hz, {about.channels} channels, {clip.seconds:.2f} s decoded")]
     facts += [(name, str(value)) for name, value in read_tags(track).items() if value]
     facts += [("peak", f"{level:.1f} dBFS" if level > -150 else "silent")]
-    facts += [("tempo", f"{beat.bpm:.1f} BPM" if beat.bpm else "none found")]
-    facts += [("key", tonality.name or "none found")]
-    return facts + [("note", note) for note in clip.notes]
+    found = [("tempo", f"{beat.bpm:.1f} BPM" if beat.bpm else "none found"), ("key", tonality.name or "none found")]
+    return facts + found + [("note", note) for note in clip.notes]
 
 # %% ../nbs/90_cli.ipynb #3508e910
 @app.command()
@@ -246,15 +250,14 @@ def demo(
     """
     Make a small library of synthetic music, draw it, and write a page to look and listen.
 
-    Examples:
+    Example:
 
-    * `sonic demo demo`
     * `sonic demo demo --tracks 8 --seconds 10`
     """
     from sonic.cream.demo import demo as make
 
     page = make(out, tracks=tracks, seconds=seconds, seed=seed, jobs=jobs)
-    print(f"Music:    {out / 'music'}\nPictures: {out / 'images'}\nOpen:     {page}")
+    print(f"Music: {out / 'music'}   pictures: {out / 'images'}\nOpen: {page}")
 
 
 @app.command()

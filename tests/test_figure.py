@@ -409,8 +409,8 @@ def test_show_reads_a_file_and_writes_one(tmp_path):
     path = tmp_path / "$a$ 日 song.wav"
     soundfile.write(path, clicks(120, seconds=6).samples, RATE)
     out = tmp_path / "deep" / "€ 音.png"
-    drawn = show(path, save=out, **{"audio.duration": 3, "audio.offset": 1})
-    assert any("0:03" in text.get_text() for text in drawn.texts)
+    drawn = show(path, save=out, **{"audio.duration": 3, "audio.offset": 1, "audio.sample_rate": 16000})
+    assert any("0:03 · 16 kHz" in text.get_text() for text in drawn.texts)
     assert drawn.get_suptitle().startswith("$a$ ")
     with Image.open(out) as image:
         assert image.size == (1600, 896)

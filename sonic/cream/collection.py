@@ -1,4 +1,4 @@
-"""Tracks with a path and labels: read from a folder, a table or a playlist.
+"""Tracks with a path and labels, and how a folder of music becomes one.
 
 Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/collection.html.md"""
 
@@ -7,11 +7,9 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/co
 # %% ../../nbs/cream/12_collection.ipynb #0b8d25ba
 from __future__ import annotations
 
-import io
 import os
 import re
-import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,23 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['TAGS', 'SEPARATOR', 'PATH_COLUMNS', 'ID_COLUMNS', 'make_collection', 'make_id', 'find_audio', 'note', 'read_tags',
-           'tag_table', 'read_folder', 'read_files', 'read_table', 'relative', 'load_table', 'read_text',
-           'read_playlist']
+__all__ = ['TAGS', 'SEPARATOR', 'make_collection', 'make_id', 'note', 'find_audio', 'read_tags', 'tag_table', 'read_files',
+           'read_folder']
 
 # %% ../../nbs/cream/12_collection.ipynb #6f15989e
-TAGS = {  # the labels that tags give, and their names in Vorbis comments and easy ID3, in plain ID3, and in ASF
-    "title": ("title", "TIT2", "Title"),
-    "artist": ("artist", "TPE1", "Author"),
-    "album": ("album", "TALB", "WM/AlbumTitle"),
-    "genre": ("genre", "TCON", "WM/Genre"),
-    "year": ("date", "TDRC", "WM/Year"),
-}
-SEPARATOR = ";"  # between several values of one label
-PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path")
-ID_COLUMNS = ("track_id", "id")
-
-
 def make_collection(
     labels: pd.DataFrame,  # a row a track, a column a label
     *,
@@ -69,33 +54,12 @@ def make_id(name: str) -> str:  # valid Unicode
     "A path as an id: a backslash is doubled and a byte that is not UTF-8 spelt out, so no two names give one id."
     return name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
 
-# %% ../../nbs/cream/12_collection.ipynb #b5cb8e50
-def find_audio(
-    folder: str | Path,
-) -> tuple[list[str], list[str]]:  # relative paths with slashes, sorted by id; a sentence a reason for what was skipped
-    "The audio files of a folder."
-    root = Path(os.path.realpath(folder))
-    names: dict[str, list[str]] = {}  # reason to relative paths; the empty reason: taken
-
-    def locked(error: OSError) -> None:
-        names.setdefault("unreadable", []).append(os.path.relpath(error.filename, folder))
-
-    for here, folders, files in os.walk(folder, onerror=locked):
-        base = "" if here == os.fspath(folder) else Path(os.path.relpath(here, folder)).as_posix() + "/"
-        for name, is_folder in [(name, True) for name in folders] + [(name, False) for name in files]:
-            reason = _refusal(os.path.join(here, name), root=root, is_folder=is_folder)
-            names.setdefault(reason, []).append(base + name)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-    found = sorted(names.pop("", []), key=make_id)
-    names.pop("folder", None)
-    return found, [note(names[reason], reason) for reason in sorted(names)]
-
-
-def _refusal(path: str, *, root: Path, is_folder: bool) -> str:
+# %% ../../nbs/cream/12_collection.ipynb #b876c60d
+def _refusal(path: str, *, root: Path) -> str:
     "Why a path is no track of its own; nothing if it is one."
     if os.path.basename(path).startswith("."):
         return "hidden"
-    if is_folder:
+    if os.path.isdir(path):
         return "linked folder" if os.path.islink(path) else "folder"
     if os.path.splitext(path)[1].lower() not in AUDIO_SUFFIXES:
         return "not audio by its ending"
@@ -105,13 +69,43 @@ def _refusal(path: str, *, root: Path, is_folder: bool) -> str:
         return "link out of the folder"
     return ""
 
-
+# %% ../../nbs/cream/12_collection.ipynb #226772c4
 def note(names: Sequence[str], reason: str) -> str:
     "How many were skipped and why, with the first three: '2 hidden (.a, .b)'."
     shown = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in name) for name in sorted(names, key=make_id)[:3]]
     return f"{len(names)} {reason} ({', '.join(shown)}{', ...' if len(names) > 3 else ''})"
 
+# %% ../../nbs/cream/12_collection.ipynb #21f5b630
+def find_audio(
+    folder: str | Path,
+) -> tuple[list[str], list[str]]:  # relative paths with slashes, sorted by id; a sentence a reason for what was skipped
+    "The audio files of a folder."
+    root = Path(os.path.realpath(folder))
+    names: dict[str, list[str]] = {}  # reason to relative paths; the empty reason: taken
+
+    def locked(error: OSError) -> None:
+        names.setdefault("unreadable", []).append(Path(error.filename).relative_to(folder).as_posix())
+
+    for here, folders, files in os.walk(folder, onerror=locked):
+        base = Path(here).relative_to(folder)
+        for name in folders + files:
+            names.setdefault(_refusal(os.path.join(here, name), root=root), []).append((base / name).as_posix())
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    names.pop("folder", None)  # what lies in them comes by itself
+    found = sorted(names.pop("", []), key=make_id)
+    return found, [note(names[reason], reason) for reason in sorted(names)]
+
 # %% ../../nbs/cream/12_collection.ipynb #c606b851
+TAGS = {  # the labels that tags give, and their names in Vorbis comments and easy ID3, in plain ID3, and in ASF
+    "title": ("title", "TIT2", "Title"),
+    "artist": ("artist", "TPE1", "Author"),
+    "album": ("album", "TALB", "WM/AlbumTitle"),
+    "genre": ("genre", "TCON", "WM/Genre"),
+    "year": ("date", "TDRC", "WM/Year"),
+}
+SEPARATOR = ";"  # between several values of one label
+
+
 def read_tags(
     path: str | Path,
 ) -> dict[str, str]:  # of the keys of `TAGS` those that the file has
@@ -136,7 +130,7 @@ def _words(tags: Any, keys: Sequence[str]) -> str:
     words = [str(each).replace("\0", " ").strip() for each in values]
     return SEPARATOR.join(word for word in words if word).encode("utf-8", "replace").decode()
 
-
+# %% ../../nbs/cream/12_collection.ipynb #1d39004d
 def tag_table(
     paths: Sequence[str],
 ) -> pd.DataFrame:  # a row a path, a column a key of `TAGS`
@@ -149,7 +143,26 @@ def tag_table(
     bar = track(paths, "reading tags", console=console, transient=True, disable=not console.is_terminal)
     return pd.DataFrame([read_tags(path) for path in bar], columns=list(TAGS))
 
-# %% ../../nbs/cream/12_collection.ipynb #0503ec97
+
+def read_files(
+    names: Sequence[str],  # paths relative to `root`
+    *,
+    root: str | Path,  # folder that they are relative to
+    source: str,  # what to call the collection in an error
+    tags: bool = True,  # read labels from the tags of the files
+    skipped: Sequence[str] = (),  # what was passed over, a sentence a reason
+) -> pd.DataFrame:
+    "Some files as a collection."
+    import pandas as pd
+
+    root = os.path.abspath(root)
+    paths = [os.path.normpath(os.path.join(root, name)) for name in names]
+    labels = tag_table(paths) if tags else pd.DataFrame(index=range(len(paths)))
+    return make_collection(
+        labels, ids=list(map(make_id, names)), paths=paths, root=root, source=source, skipped=skipped
+    )
+
+# %% ../../nbs/cream/12_collection.ipynb #95ac0293
 def read_folder(
     folder: str | Path,
     *,
@@ -161,138 +174,7 @@ def read_folder(
     if not found:
         endings = " ".join(sorted(AUDIO_SUFFIXES))
         raise SonicError(f"{folder} holds no file that ends in {endings}" + "".join(f"; {each}" for each in skipped))
-    return read_files(found, root=folder, tags=tags, genre_from_folder=genre_from_folder, skipped=skipped)
-
-
-def read_files(
-    names: Sequence[str],  # paths relative to `root`
-    *,
-    root: str | Path,  # folder they lie in
-    tags: bool = True,  # read labels from the tags of the files
-    genre_from_folder: bool = False,  # the genre of a track is the name of the folder it lies in
-    skipped: Sequence[str] = (),  # what was passed over
-) -> pd.DataFrame:
-    "Some files of a folder as a collection."
-    import pandas as pd
-
-    root = os.path.abspath(root)
-    paths = [os.path.join(root, name) for name in names]
-    labels = tag_table(paths) if tags else pd.DataFrame(index=range(len(paths)))
+    tracks = read_files(found, root=folder, source=str(folder), tags=tags, skipped=skipped)
     if genre_from_folder:
-        labels["genre"] = [make_id(Path(name).parent.name) or None for name in names]
-    ids = list(map(make_id, names))
-    return make_collection(labels, ids=ids, paths=paths, root=root, source=root, skipped=skipped)
-
-# %% ../../nbs/cream/12_collection.ipynb #bc92bb98
-def read_table(
-    table: str | Path | pd.DataFrame,  # a file that ends in .csv, .tsv or .parquet, or the table itself
-) -> pd.DataFrame:
-    "A table of paths as a collection."
-    if isinstance(table, (str, Path)):
-        frame, source, root = load_table(table), str(table), os.path.dirname(os.path.abspath(table))
-    else:
-        frame, source, root = table.reset_index(drop=table.index.name is None), "the table", os.getcwd()
-    column = _column(frame, PATH_COLUMNS)
-    if column is None:
-        has = ", ".join(map(str, frame.columns))
-        raise SonicError(
-            f"{source} has no column of paths: it has {has}; one must be called {' or '.join(PATH_COLUMNS[:3])}"
-        )
-    entries = _filled(frame, column, source)
-    key = _column(frame, ID_COLUMNS)
-    ids = _filled(frame, key, source) if key is not None else [make_id(relative(entry, root=root)) for entry in entries]
-    paths = [os.path.abspath(os.path.join(root, entry)) for entry in entries]
-    labels = frame.drop(columns=[name for name in (column, key) if name is not None])
-    return make_collection(labels, ids=ids, paths=paths, root=root, source=source)
-
-
-def _column(frame: pd.DataFrame, names: Iterable[str]) -> Any:
-    "The column with the first of some names, upper or lower case; none if there is none."
-    lower = {str(name).lower(): name for name in reversed(frame.columns)}
-    return next((lower[name] for name in names if name in lower), None)
-
-
-def _filled(frame: pd.DataFrame, column: Any, source: str) -> list[str]:
-    "A column as text. Raises `SonicError` if a cell is empty."
-    empty = frame[column].isna() | (frame[column].astype(str) == "")
-    if empty.any():
-        raise SonicError(f"{source}: row {int(empty.argmax()) + 1} has no {column}")
-    return [str(value) for value in frame[column]]
-
-
-def relative(
-    entry: str,  # path as written, absolute or relative to `root`
-    *,
-    root: str,
-) -> str:  # with slashes
-    "A path as seen from `root`; an absolute path that lies elsewhere stays as it is."
-    path = os.path.normpath(os.path.join(root, entry))
-    elsewhere = os.path.isabs(entry) and not Path(path).is_relative_to(root)
-    return Path(path if elsewhere else os.path.relpath(path, root)).as_posix()
-
-# %% ../../nbs/cream/12_collection.ipynb #5b666729
-def load_table(file: str | Path) -> pd.DataFrame:
-    "A CSV, TSV or Parquet file. Only an empty cell is missing: NA, None and null can be names of artists."
-    import pandas as pd
-
-    try:
-        if os.fspath(file).lower().endswith(".parquet"):
-            return pd.read_parquet(file)
-        text = read_text(file)
-        separator = max(",\t;|", key=text.partition("\n")[0].count)
-        head = pd.read_csv(io.StringIO(text), sep=separator, nrows=0).columns
-        kept = {name: str for name in head if name.lower() in PATH_COLUMNS + ID_COLUMNS}
-        plain: dict[str, Any] = dict(keep_default_na=False, na_values=[""], index_col=False, low_memory=False)
-        return pd.read_csv(io.StringIO(text), sep=separator, dtype=kept, **plain)
-    except (OSError, ValueError) as error:
-        raise SonicError(f"{file} cannot be read as a table: {' '.join(str(error).split())}") from None
-
-
-def read_text(file: str | Path) -> str:
-    "A text in UTF-8 or, if it is not that, in Latin-1."
-    data = Path(file).read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-# %% ../../nbs/cream/12_collection.ipynb #ad802a94
-def read_playlist(
-    playlist: str | Path,  # a file that ends in .m3u or .m3u8
-    *,
-    tags: bool = True,  # read labels from the tags of the files
-) -> pd.DataFrame:
-    "A playlist as a collection."
-    import pandas as pd
-
-    root = os.path.dirname(os.path.abspath(playlist))
-    title, titles = "", dict[str, str]()  # the title of the next track, and of those so far by their path
-    web, again = list[str](), list[str]()
-    for line in map(str.strip, read_text(playlist).split("\n")):
-        if line.startswith("#EXTINF:"):
-            title = line.partition(",")[2].strip()
-        if not line or line.startswith("#"):
-            continue
-        name = _entry(line, root=root)
-        if not name or name in titles:
-            (again if name else web).append(line)
-        else:
-            titles[name] = title
-        title = ""
-    paths = [os.path.abspath(os.path.join(root, name)) for name in titles]
-    labels = tag_table(paths) if tags else pd.DataFrame({"title": None}, index=range(len(paths)))
-    labels["title"] = labels["title"].where(labels["title"].notna(), [title or None for title in titles.values()])
-    skipped = [note(names, why) for names, why in ((web, "on the web"), (again, "listed before")) if names]
-    ids = list(map(make_id, titles))
-    return make_collection(labels, ids=ids, paths=paths, root=root, source=str(playlist), skipped=skipped)
-
-
-def _entry(line: str, *, root: str) -> str:
-    "The path that a line of a playlist means, as seen from `root`; nothing for an address on the web."
-    address = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://[^/]*", line)
-    if address and address[1].lower() != "file":
-        return ""
-    path = urllib.request.url2pathname(line[address.end() :]) if address else line
-    if os.sep == "/" and "\\" in path and not os.path.exists(os.path.join(root, path)):
-        path = path.replace("\\", "/")
-    return relative(path, root=root)
+        tracks["genre"] = [make_id(Path(name).parent.name) or None for name in found]
+    return tracks

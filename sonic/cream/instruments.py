@@ -13,8 +13,8 @@ import numpy as np
 import scipy.fft
 
 # %% auto #0
-__all__ = ['RATE', 'Voice', 'VOICES', 'Drum', 'DRUMS', 'pluck', 'piano', 'bell', 'organ', 'pad', 'reed', 'flute', 'lead', 'pulse',
-           'bass', 'reese', 'kick', 'snare', 'clap', 'rim', 'play', 'reverb', 'master']
+__all__ = ['RATE', 'Voice', 'VOICES', 'Drum', 'DRUMS', 'clock', 'noise', 'pluck', 'piano', 'bell', 'organ', 'pad', 'reed',
+           'flute', 'lead', 'pulse', 'bass', 'reese', 'kick', 'snare', 'clap', 'rim']
 
 # %% ../../nbs/cream/17_instruments.ipynb #8894adca
 RATE = 44100  # Hz, of everything here
@@ -46,7 +46,7 @@ def _limit(brightness: float, frequency: float) -> float:
     return min(brightness, 0.03 ** (frequency * 2 / RATE))
 
 # %% ../../nbs/cream/17_instruments.ipynb #f601e6a9
-def _time(seconds: float) -> np.ndarray:  # float32, s
+def clock(seconds: float) -> np.ndarray:  # float32, s
     "When each sample sounds."
     return np.arange(round(seconds * RATE), dtype=np.float32) / RATE
 
@@ -59,18 +59,18 @@ def _shape(
     release: float = 0.08,  # s
 ) -> np.ndarray:  # float32, shape (held + release,), from 0 to 1 and back to 0
     "The loudness of a note."
-    t = _time(held + release)
+    t = clock(held + release)
     let_go = np.clip(1 - (t - held) / release, 0, 1)
     return np.minimum(t / attack, 1) * np.exp(-t / decay) * let_go**2
 
 
-def _noise(seconds: float, low: float, high: float, seed: int = 0) -> np.ndarray:  # float32, loudest sample 1
+def noise(seconds: float, low: float, high: float, seed: int = 0) -> np.ndarray:  # float32, loudest sample 1
     "Noise between two frequencies in Hz, whose slopes fall by 24 dB an octave."
     n = round(seconds * RATE)
     f = np.maximum(np.fft.rfftfreq(n, 1 / RATE), 1.0)
     gain = 1 / np.sqrt((1 + (low / f) ** 8) * (1 + (f / high) ** 8))
-    noise = scipy.fft.irfft(scipy.fft.rfft(np.random.default_rng(seed).standard_normal(n)) * gain, n)
-    return (noise / np.abs(noise).max()).astype(np.float32)
+    hiss = scipy.fft.irfft(scipy.fft.rfft(np.random.default_rng(seed).standard_normal(n)) * gain, n)
+    return (hiss / np.abs(hiss).max()).astype(np.float32)
 
 # %% ../../nbs/cream/17_instruments.ipynb #aae64feb
 def pluck(
@@ -83,7 +83,7 @@ def pluck(
     period, fraction = divmod(RATE / frequency - 0.5, 1.0)
     p = int(period)
     taps = np.convolve([0.5, 0.5], [1 - fraction, fraction]) * 0.5 ** (1 / (1.2 * frequency))  # half in 1.2 s
-    burst = _noise(p / RATE, 20, 500 + 7000 * brightness**2, seed=round(frequency))
+    burst = noise(p / RATE, 20, 500 + 7000 * brightness**2, seed=round(frequency))
     burst -= np.roll(burst, p // 5)  # plucked at a fifth of its length
     shape = _shape(seconds, attack=0.001, release=0.12)
     string = np.zeros(len(shape) + 2 * p + 4, np.float32)
@@ -99,7 +99,7 @@ def pluck(
 def piano(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "An electric piano (frequency modulation: Chowning 1973)."
     shape = _shape(seconds, decay=1.4, release=0.15)
-    angle, t = _phase(frequency, len(shape) / RATE), _time(len(shape) / RATE)
+    angle, t = _phase(frequency, len(shape) / RATE), clock(len(shape) / RATE)
     body = np.sin(angle + (0.3 + 2.2 * brightness) * np.exp(-t / 0.5) * np.sin(angle))
     tine = np.sin(angle * (14 if frequency < 1200 else 4)) * np.exp(-t / 0.06)
     return shape * (0.75 * body + 0.2 * brightness * tine)
@@ -108,7 +108,7 @@ def piano(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nd
 def bell(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "A soft bell that rings on after its length."
     shape = _shape(seconds, attack=0.002, decay=0.7, release=0.9)
-    n, t = len(shape) / RATE, _time(len(shape) / RATE)
+    n, t = len(shape) / RATE, clock(len(shape) / RATE)
     strike = (0.4 + 2 * brightness) * np.exp(-t / 0.25) * np.sin(_phase(3.5 * frequency, n))
     return shape * (0.6 * np.sin(_phase(frequency, n) + strike) + 0.25 * np.sin(_phase(2 * frequency, n)))
 
@@ -141,7 +141,7 @@ def flute(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nd
     "A flute with breath in it."
     shape = _shape(seconds, attack=0.05, release=0.1)
     angle = _phase(frequency, len(shape) / RATE, vibrato=0.25)
-    breath = _noise(len(shape) / RATE, frequency, 3 * frequency + 1500)
+    breath = noise(len(shape) / RATE, frequency, 3 * frequency + 1500)
     tone = np.sin(angle) + 0.35 * brightness * np.sin(2 * angle) + 0.12 * np.sin(3 * angle)
     return shape * (0.6 * tone + 0.08 * breath)
 
@@ -149,7 +149,7 @@ def flute(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nd
 def lead(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "A synthesiser whose filter closes a little."
     shape = _shape(seconds, attack=0.01, release=0.1)
-    fall = 0.75 + 0.25 * np.exp(-_time(len(shape) / RATE) / 0.25)
+    fall = 0.75 + 0.25 * np.exp(-clock(len(shape) / RATE) / 0.25)
     b = _limit(0.5 + 0.45 * brightness, frequency) * fall
     return shape * 0.5 * _saw(_phase(frequency, len(shape) / RATE, vibrato=0.2), b)
 
@@ -165,7 +165,7 @@ def bass(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nda
     "A saw under a filter that closes, over a sine."
     shape = _shape(seconds, attack=0.005, decay=1.5, release=0.05)
     angle = _phase(frequency, len(shape) / RATE)
-    b = (0.45 + 0.5 * brightness) * (0.6 + 0.4 * np.exp(-_time(len(shape) / RATE) / 0.12))
+    b = (0.45 + 0.5 * brightness) * (0.6 + 0.4 * np.exp(-clock(len(shape) / RATE) / 0.12))
     return shape * (0.5 * np.sin(angle) + 0.6 * _saw(angle, b))
 
 
@@ -185,31 +185,31 @@ VOICES: dict[str, Voice] = {
 # %% ../../nbs/cream/17_instruments.ipynb #e425e5d9
 def kick(tune: float = 1.0) -> np.ndarray:
     "A sine that falls from 250 Hz to 48 Hz, with a click."
-    t = _time(0.4)
+    t = clock(0.4)
     cycles = tune * (48 * t + 200 * 0.03 * (1 - np.exp(-t / 0.03)))
     click = np.zeros_like(t)
-    click[:220] = _noise(220 / RATE, 1000, 6000) * np.linspace(1, 0, 220) ** 2
+    click[:220] = noise(220 / RATE, 1000, 6000) * np.linspace(1, 0, 220) ** 2
     return np.sin(_TURN * cycles) * _shape(0.2, attack=0.001, decay=0.16, release=0.2) + 0.25 * click
 
 
 def snare(tune: float = 1.0) -> np.ndarray:
     "A short tone under a rattle."
-    t = _time(0.3)
-    rattle = _noise(0.3, 900 * tune, 9000, seed=1) * np.exp(-t / 0.07)
+    t = clock(0.3)
+    rattle = noise(0.3, 900 * tune, 9000, seed=1) * np.exp(-t / 0.07)
     tone = np.sin(_TURN * tune * (185 * t + 60 * 0.02 * (1 - np.exp(-t / 0.02)))) * np.exp(-t / 0.06)
     return (0.9 * rattle + 0.5 * tone) * _shape(0.2, attack=0.001, release=0.1)
 
 
 def clap(tune: float = 1.0) -> np.ndarray:
     "Three bursts and a tail."
-    t = _time(0.3)
+    t = clock(0.3)
     bursts = sum(np.exp(-np.maximum(t - d, 0) / (0.006 if d < 0.02 else 0.06)) * (t >= d) for d in (0, 0.011, 0.022))
-    return _noise(0.3, 800 * tune, 5000, seed=2) * bursts * 0.6 * _shape(0.2, attack=0.001, release=0.1)
+    return noise(0.3, 800 * tune, 5000, seed=2) * bursts * 0.6 * _shape(0.2, attack=0.001, release=0.1)
 
 
 def rim(tune: float = 1.0) -> np.ndarray:
     "A stick on the rim."
-    t = _time(0.12)
+    t = clock(0.12)
     wood = np.sin(_TURN * 1700 * tune * t) + 0.6 * np.sin(_TURN * 830 * tune * t)
     return 0.45 * wood * _shape(0.02, attack=0.0005, decay=0.018, release=0.1)
 
@@ -219,7 +219,7 @@ def _cymbal(seconds: float, low: float, decay: float, level: float) -> Callable[
 
     def cymbal(tune: float = 1.0) -> np.ndarray:
         shape = _shape(seconds / 2, attack=0.001, decay=decay, release=seconds / 2)
-        return level * _noise(len(shape) / RATE, low * tune, 15000, seed=3) * shape
+        return level * noise(len(shape) / RATE, low * tune, 15000, seed=3) * shape
 
     return cymbal
 
@@ -236,50 +236,3 @@ DRUMS: dict[str, Drum] = {
     "ride": _cymbal(0.6, 5200, 0.22, 0.4),
     "crash": _cymbal(2.0, 3000, 0.6, 0.6),
 }
-
-# %% ../../nbs/cream/17_instruments.ipynb #ae760da7
-def play(
-    mix: np.ndarray,  # float32, shape (n, 2), changed in place
-    sound: np.ndarray,  # float32, shape (m,)
-    *,
-    at: float,  # s
-    level: float = 1.0,
-    pan: float = 0.0,  # -1 left to 1 right
-) -> None:
-    "Add a sound to the mix."
-    start = int(round(at * RATE))
-    room = mix[max(start, 0) : start + len(sound)]
-    angle = (pan + 1) * np.pi / 4
-    room += sound[: len(room), None] * np.array([level * np.cos(angle), level * np.sin(angle)], np.float32)
-
-# %% ../../nbs/cream/17_instruments.ipynb #ae628c8a
-def reverb(
-    mix: np.ndarray,  # float32, shape (n, 2)
-    *,
-    seconds: float = 1.5,  # until the echo has fallen by 60 dB
-) -> np.ndarray:  # float32, shape (n, 2)
-    "The echo of a room, without the sound itself."
-    t = _time(seconds)
-    tail = np.stack([_noise(seconds, 250, 5000, seed=s) for s in (5, 6)], axis=1) * (10 ** (-3 * t / seconds))[:, None]
-    tail = np.pad(tail / np.sqrt(np.square(tail).sum(axis=0)), ((int(0.018 * RATE), 0), (0, 0)))
-    block = 1 << 17
-    size = scipy.fft.next_fast_len(block + len(tail), real=True)
-    response = scipy.fft.rfft(tail.astype(np.float32), size, axis=0)
-    out = np.zeros((len(mix) + size, 2), np.float32)
-    for start in range(0, len(mix), block):
-        part = scipy.fft.rfft(mix[start : start + block], size, axis=0) * response
-        out[start : start + size] += scipy.fft.irfft(part, size, axis=0)
-    return out[: len(mix)]
-
-# %% ../../nbs/cream/17_instruments.ipynb #7d457c43
-def master(
-    mix: np.ndarray,  # float32, shape (n, 2)
-    *,
-    level: float = -15.0,  # dB re full scale: root mean square of what goes into the curve
-    peak: float = -1.0,  # dB re full scale: the highest sample
-) -> np.ndarray:  # float32, shape (n, 2), in [-1, 1]
-    "A finished track: no offset, even loudness, no clipping."
-    mix = mix - mix.mean(axis=0)
-    power = np.mean(np.square(mix, dtype=np.float64))
-    mix = np.tanh(mix * np.float32(10 ** (level / 20) / np.sqrt(max(power, 1e-12))))
-    return mix * np.float32(10 ** (peak / 20) / max(np.abs(mix).max(), 1e-6))

@@ -16,18 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import SonicError
 from .audio import AUDIO_SUFFIXES
-from sonic.cream.collection import (
-    SEPARATOR,
-    find_audio,
-    load_table,
-    make_collection,
-    note,
-    read_files,
-    read_folder,
-    read_playlist,
-    read_table,
-    read_text,
-)
+from .collection import SEPARATOR, find_audio, make_collection, note, read_files, read_folder
+from .tables import load_table, read_playlist, read_table, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +106,9 @@ def fma_labels(table: Path) -> pd.DataFrame:
     return pd.DataFrame({label: every[column] for label, column in FMA_LABELS.items() if column in every})
 
 # %% ../../nbs/cream/13_layouts.ipynb #3d52dd6c
+_JAMENDO = "autotagging*.tsv"
+
+
 def jamendo_labels(table: Path) -> pd.DataFrame:
     "What all the tables of MTG-Jamendo in a folder say of each track."
     import pandas as pd
@@ -145,9 +138,6 @@ def _cells(file: Path, *, least: int) -> list[list[str]]:
     "The rows below the heading of a table with tabs, those with enough cells; quotes are letters like any other."
     rows = [line.split("\t") for line in read_text(file).replace("\r", "").split("\n")[1:]]
     return [row for row in rows if len(row) >= least]
-
-
-_JAMENDO = "autotagging*.tsv"
 
 # %% ../../nbs/cream/13_layouts.ipynb #2e9bf4bd
 LAYOUTS = {
@@ -206,7 +196,7 @@ def open_collection(
     if suffix in PLAYLISTS:
         return read_playlist(path, tags=tags)
     if suffix in AUDIO_SUFFIXES:
-        return read_files([path.name], root=path.parent, tags=tags)
+        return read_files([path.name], root=path.parent, source=str(source), tags=tags)
     raise SonicError(
         f"{source} is no folder and ends in none of {' '.join((*TABLES, *PLAYLISTS, *sorted(AUDIO_SUFFIXES)))}"
     )

@@ -216,8 +216,11 @@ def peak_of(
     *,
     config: Config,
 ) -> float:  # in the picture's unit
-    "The largest value of a view."
-    peak = float(view.values.max())
+    "The largest value of a view; of a spectrum, the largest that its picture shows."
+    if view.name == "fft" and config.fft.axis == "log":
+        peak = float(view.values[view.row_axis.values >= config.fft.fmin].max(initial=0))
+    else:
+        peak = float(view.values.max())
     return float(amplitude_db(peak)) if view.name == "fft" and config.fft.unit == "dB" else peak
 
 

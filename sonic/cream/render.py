@@ -51,7 +51,7 @@ def recipe_of(
 
 def _recipe_text(config: Config) -> str:
     "The text of the recipe: what made the pictures, and every setting."
-    libraries = ["numpy", "scipy", "soundfile", "soxr", "opencv-python", "pillow", "matplotlib"]
+    libraries = ["numpy", "scipy", "soundfile", "soxr", "opencv-python-headless", "pillow", "matplotlib"]
     made = {"sonic": __version__, "python": sys.version.split()[0], **{name: version(name) for name in libraries}}
     return config_text(config, recipe={"fingerprint": recipe_of(config), "renderer": RENDERER, "versions": made})
 
