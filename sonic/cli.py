@@ -7,6 +7,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cli.html
 # %% ../nbs/90_cli.ipynb #4434df23
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,8 +85,10 @@ def _config(file: Path | None, settings: list[str], **more: Any) -> Config:
     "The settings of a command."
     from sonic.config import Config, SonicError, make_config, read_config
 
-    default = Path("sonic.toml")
-    base = read_config(file or default) if file or default.exists() else Config()
+    if file is None and Path("sonic.toml").exists():
+        file = Path("sonic.toml")
+        print("sonic: settings from the sonic.toml of this folder", file=sys.stderr)
+    base = read_config(file) if file else Config()
     pairs = [setting.partition("=") for setting in settings]
     for name, equals, _ in pairs:
         if not equals:
@@ -145,12 +148,10 @@ def _size(size: str | None) -> dict[str, str]:
     "The settings behind `--size 224x224`."
     from sonic.config import SonicError
 
-    if size is None:
-        return {}
-    width, cross, height = size.lower().partition("x")
-    if not cross:
+    found = re.fullmatch(r"(\d+)x(\d+)", size or "", re.IGNORECASE)
+    if size and not found:
         raise SonicError(f"--size {size} must be of the form WIDTHxHEIGHT, such as 224x224")
-    return {"picture.width": width, "picture.height": height}
+    return {"picture.width": found[1], "picture.height": found[2]} if found else {}
 
 
 def _summarise(manifest: pd.DataFrame, out: Path, seconds: float) -> int:

@@ -15,8 +15,10 @@ from PIL import Image
 
 from sonic.config import Config, SonicError
 from sonic.cream.audio import Clip
-from sonic.cream.figure import TITLES, clock, figure, note_name, peaks, plain, row_of, save, show, shrink, third_octaves
+from sonic.cream.drawing import TITLES, peaks, shrink, third_octaves
+from sonic.cream.figure import figure, save, show
 from sonic.cream.spectrum import Axis, View
+from sonic.cream.ticks import clock, note_name, plain, row_of
 from sonic.cream.views import chroma, fft, mel, tempogram, views
 
 RATE = 22050
@@ -285,7 +287,7 @@ def test_a_font_that_has_the_letter_is_used(tmp_path):
     from fontTools.pens.ttGlyphPen import TTGlyphPen
     from matplotlib import font_manager
 
-    from sonic.cream.figure import _fonts
+    from sonic.cream.ticks import _fonts
 
     pen = TTGlyphPen(None)
     pen.moveTo((0, 0)), pen.lineTo((0, 700)), pen.lineTo((700, 0)), pen.closePath()

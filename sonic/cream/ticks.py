@@ -92,22 +92,8 @@ def clock(
     return (f"{hours}:{minutes:02}" if hours else f"{minutes}") + f":{rest:0{places + 3 if places else 2}.{places}f}"
 
 # %% ../../nbs/cream/11_ticks.ipynb #739072f9
-STEPS = [s * 10.0**e for e in range(-4, 0) for s in (1, 2, 5)] + [
-    1,
-    2,
-    5,
-    10,
-    15,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1800,
-    3600,
-    7200,
-]
+STEPS = [s * 10.0**e for e in range(-4, 0) for s in (1, 2, 5)]
+STEPS += [s * unit for unit in (1, 60) for s in (1, 2, 5, 10, 15, 30)] + [3600, 7200]  # s
 
 
 def time_ticks(
