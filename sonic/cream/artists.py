@@ -139,9 +139,9 @@ STYLES = {
     "bossa nova": Style(
         tempo=(118, 142), minor=0.4, progressions=_MELLOW, notes=4, room=0.25,
         drums={
-            "kick": "o... ..o. o... ..o.", "rim": "x... ..x. .... x... | .... x... ..x. ....", "shaker": "x.o. x.o. x.o. x.o.",
+            "kick": "x... ..o. x... ..o.", "rim": "x... ..x. .... x... | .... x... ..x. ....", "shaker": "x.o. x.o. x.o. x.o.",
         },
-        bass="1--- --5- 5--- --1-", comp="x--. ..x- ..x- .... | ..x- ..x- ..x- x---",
+        bass="1--- --5- 5--- --1-", comp="x--. x.x- ..x- x... | x-x- ..x- x.x- x---",
         rhythms=("x--- --x- --x- ----", "..x- x-x- x--- ----", "x-x- ..x- ..x- x---"),
         voices={"bass": ("pluck",), "comp": ("pluck",), "pad": ("pad",), "melody": ("flute", "piano", "reed")},
     ),
@@ -252,7 +252,7 @@ def _song(i: int, *, titles: list[str], each: int, seed: int, seconds: float) ->
     genre = list(STYLES)[number]
     style = STYLES[genre]
     words = (_KIND, _BANDS, "The {} {}") if style.band else (_GIVEN, _FAMILY, "{} {}")
-    artist = _numbered(_names(*words, (seed, 1, number)), i // len(STYLES) % each)
+    artist = _numbered(_names(*words, (seed, 1)), i // len(STYLES) % each * len(STYLES) + number)
     own = hand(artist, genre=genre)
     rng = np.random.default_rng((seed, 2, i))
     low, high = style.tempo

@@ -161,7 +161,8 @@ def _drums(style: Style, bar: int, *, last: bool) -> list[Note]:
 def _chords(song: Song, degree: int, bar: int) -> list[Note]:
     "What bass, chords, pad and arpeggio play in one bar."
     style = STYLES[song.genre]
-    chord, triad = _chord(song, degree, style.notes), _chord(song, degree, 3)
+    triad = _chord(song, degree, 3)
+    chord = triad if degree == 1 and style.notes == 4 else _chord(song, degree, style.notes)  # a tonic comes to rest
     root = 29 + (song.tonic + triad[0] - 29) % 12
     interval = {"1": 0, "5": triad[2] - triad[0], "8": 12}
     low = 45 if style.notes == 2 else 50
