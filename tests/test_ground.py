@@ -369,7 +369,7 @@ def test_broken_links_are_found(docs, tmp_path):
 
 
 def test_links_between_notebooks_become_links_between_pages(docs):
-    mel = docs.Page("cream/02_mel.ipynb", "cream/mel.html", "Mel", "", "CREAM", {})
+    mel = docs.Page("cream/03_mel.ipynb", "cream/mel.html", "Mel", "", "CREAM", {})
     config = docs.Page("00_config.ipynb", "config.html", "Configuration", "", "", {})
     pages = {page.source: page for page in (mel, config)}
     for url, expected in {
