@@ -37,20 +37,36 @@ def test_every_command_helps_with_an_example(command):
 
 
 def test_help_loads_nothing_heavy():
-    program = "import sys; from sonic.cli import app; print([m for m in ('numpy', 'pydantic', 'pandas', 'torch') if m in sys.modules])"
+    heavy = "('numpy', 'pydantic', 'pandas', 'torch')"
+    program = f"import sys; from sonic.cli import app; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
     for command in COMMANDS:
         assert command in sonic("--help").stdout
 
 
 def test_render_end_to_end(song, tmp_path):
-    done = sonic("render", song.parent, tmp_path / "out", "--size", "224x200", "--set", "mel.n_mels=64", "--arrays", "-j", 1)
+    done = sonic(
+        "render", song.parent, tmp_path / "out", "--size", "224x200", "--set", "mel.n_mels=64", "--arrays", "-j", 1
+    )
     assert done.returncode == 0, done.stderr
     assert "1 tracks: 1 done" in done.stdout
     manifest = pd.read_parquet(tmp_path / "out" / "manifest.parquet")
-    assert {"track_id", "path", "status", "reason", "seconds", "sample_rate", "mel", "chroma", "fft", "tempogram"} <= set(manifest)
+    assert {
+        "track_id",
+        "path",
+        "status",
+        "reason",
+        "seconds",
+        "sample_rate",
+        "mel",
+        "chroma",
+        "fft",
+        "tempogram",
+    } <= set(manifest)
     assert np.load(tmp_path / "out" / "arrays" / Path(manifest["mel"][0]).with_suffix(".npy")).shape[0] == 64
-    again = sonic("render", song.parent, tmp_path / "out", "--size", "224x200", "--set", "mel.n_mels=64", "--arrays", "-j", 1)
+    again = sonic(
+        "render", song.parent, tmp_path / "out", "--size", "224x200", "--set", "mel.n_mels=64", "--arrays", "-j", 1
+    )
     assert "Drew 0" in again.stdout and "kept 1" in again.stdout
 
 

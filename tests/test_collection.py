@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonic.config import SonicError
-from sonic.cream.decode import AUDIO_SUFFIXES
 from sonic.cream.collection import TAGS, find_audio, make_id, read_folder, read_tags
+from sonic.cream.decode import AUDIO_SUFFIXES
 from sonic.cream.layouts import LAYOUTS, find_layout, open_collection
 from sonic.cream.tables import read_playlist, read_table
 

@@ -43,7 +43,8 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path):
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     music = write_music(tmp_path / "music", 40)
-    program = f"from sonic import render; render({str(music)!r}, {str(tmp_path / 'out')!r}, jobs=1, progress=False, **{SMALL})"
+    places = f"{str(music)!r}, {str(tmp_path / 'out')!r}"
+    program = f"from sonic import render; render({places}, jobs=1, progress=False, **{SMALL})"
     run = subprocess.Popen([sys.executable, "-c", program])
     journal = tmp_path / "out" / ".journal.jsonl"
     while not (journal.exists() and len(journal.read_bytes().splitlines()) > 3):
@@ -63,7 +64,16 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
 
 def test_ctrl_c_keeps_what_is_done(tmp_path):
     music = write_music(tmp_path / "music", 200)
-    command = [str(Path(sys.executable).with_name("sonic")), "render", str(music), str(tmp_path / "out"), "-j", "1", "--size", "64x48"]
+    command = [
+        str(Path(sys.executable).with_name("sonic")),
+        "render",
+        str(music),
+        str(tmp_path / "out"),
+        "-j",
+        "1",
+        "--size",
+        "64x48",
+    ]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     journal = tmp_path / "out" / ".journal.jsonl"
     while not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
