@@ -98,8 +98,10 @@ def _config(file: Path | None, settings: list[str], **more: Any) -> Config:
 # %% ../nbs/90_cli.ipynb #903199c0
 @app.command()
 def render(
-    source: Annotated[Path, typer.Argument(help="Folder, file, CSV, Parquet, M3U, or a data set such as FMA.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the image sets.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Folder, file, CSV, Parquet, M3U, or a data set such as FMA.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the image sets.")],
     views: Annotated[str, typer.Option(help="Views, with commas between.")] = "mel,chroma,fft,tempogram",
     set: Settings = [],  # noqa: B006 - typer reads the default and never changes it
     config: ConfigFile = None,
@@ -181,7 +183,7 @@ def _list(title: str, rows: pd.DataFrame) -> None:
 # %% ../nbs/90_cli.ipynb #c61979ca
 @app.command()
 def show(
-    track: Annotated[Path, typer.Argument(help="A music file.")],
+    track: Annotated[Path, typer.Argument(metavar="TRACK", help="A music file.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="PNG, SVG or PDF; else TRACK.png in this folder.")
     ] = None,
@@ -205,7 +207,7 @@ def show(
 
 @app.command()
 def info(
-    track: Annotated[Path, typer.Argument(help="A music file.")],
+    track: Annotated[Path, typer.Argument(metavar="TRACK", help="A music file.")],
 ) -> None:
     """
     Say what a file holds: container, length, labels, level, tempo and key.
@@ -242,7 +244,7 @@ def _facts(track: Path) -> list[tuple[str, str]]:
 # %% ../nbs/90_cli.ipynb #3508e910
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Argument(help="Folder for the music, the pictures and the page.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the music, the pictures and the page.")],
     tracks: Annotated[int, typer.Option(help="How many.")] = 48,
     seconds: Annotated[float, typer.Option(help="How long each is.")] = 30.0,
     seed: Annotated[int, typer.Option(help="Another seed, other music.")] = 0,
