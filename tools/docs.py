@@ -19,7 +19,7 @@ import shutil
 import sys
 import tomllib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from html.parser import HTMLParser
@@ -269,8 +269,8 @@ def build() -> int:
     # what the notebooks lie beside (pictures, sounds) goes along
     shutil.copytree(PROC, DOCS, ignore=shutil.ignore_patterns("*.ipynb", "*.yml", ".*"))
     shutil.copy(STYLE / "style.css", DOCS)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(lambda page: write_page(page, pages), pages))
+    with ProcessPoolExecutor(WORKERS) as pool:  # no threads: pypandoc changes the working folder for pictures
+        list(pool.map(write_page, pages, repeat(pages)))
     return check()
 
 
