@@ -23,7 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from html.parser import HTMLParser
-from itertools import groupby
+from itertools import groupby, repeat
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
