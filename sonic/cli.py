@@ -98,9 +98,7 @@ def _config(file: Path | None, settings: list[str], **more: Any) -> Config:
 # %% ../nbs/90_cli.ipynb #903199c0
 @app.command()
 def render(
-    source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="Folder, file, CSV, Parquet, M3U, or a data set such as FMA.")
-    ],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder, file, table, playlist or data set.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the image sets.")],
     views: Annotated[str, typer.Option(help="Views, with commas between.")] = "mel,chroma,fft,tempogram",
     set: Settings = [],  # noqa: B006 - typer reads the default and never changes it
