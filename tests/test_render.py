@@ -47,14 +47,14 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     program = f"from sonic import render; render({places}, jobs=1, progress=False, **{SMALL})"
     run = subprocess.Popen([sys.executable, "-c", program])
     journal = tmp_path / "out" / ".journal.jsonl"
-    while not (journal.exists() and len(journal.read_bytes().splitlines()) > 3):
+    while not (journal.exists() and journal.read_bytes().count(b'"done"') > 3):
         time.sleep(0.01)
         assert run.poll() is None, "the run ended before it could be killed"
     run.send_signal(signal.SIGKILL)
     run.wait()
     with open(journal, "a") as file:  # a line that was being written
         file.write('{"track_id": "tra')
-    finished = len(journal.read_bytes().splitlines()) - 1
+    finished = journal.read_bytes().count(b'"done"')
     again = render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
     assert again.attrs["kept"] >= finished >= 3
     render(music, tmp_path / "clean", jobs=1, progress=False, **SMALL)
@@ -166,3 +166,46 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path, monkeypatch)
     render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
     render(music, tmp_path / "clean", jobs=1, progress=False, **SMALL)
     assert tree(tmp_path / "out") == tree(tmp_path / "clean")
+
+
+def test_pictures_of_a_track_are_of_one_recipe(tmp_path):
+    music = write_music(tmp_path / "music", 1)
+    sound = (music / "track000.flac").read_bytes()
+    render(music, tmp_path / "out", jobs=1, progress=False, arrays=True, **SMALL)
+    (music / "track000.flac").write_bytes(b"gone bad")
+    failed = render(music, tmp_path / "out", views=["mel"], jobs=1, progress=False, **SMALL, **{"stft.n_fft": 1024})
+    assert failed["status"].tolist() == ["failed"]
+    assert (tmp_path / "out" / failed["chroma"][0]).exists()  # what was drawn is not thrown away
+    assert len(open_images(tmp_path / "out")) == 0  # nor taken for what it is not
+    (music / "track000.flac").write_bytes(sound)
+    done = render(music, tmp_path / "out", views=["mel"], jobs=1, progress=False, **SMALL, **{"stft.n_fft": 1024})
+    array = tmp_path / "out" / "arrays" / Path(done["fft"][0]).with_suffix(".npy")
+    assert np.load(array).shape == (513, 1)  # the other views, and their arrays, were drawn anew too
+
+
+def test_a_line_left_unfinished_costs_no_other(tmp_path):
+    music = write_music(tmp_path / "music", 6)
+    render(music, tmp_path / "clean", jobs=1, progress=False, **SMALL)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".journal.jsonl").write_text('{"track_id": "tra')
+    program = (
+        "import os, sonic.cream.render as r\n"
+        "settle = r._settle\n"
+        "def stop(track, *args, **more):\n"
+        "    if track.track_id == 'track003.flac': os._exit(9)\n"  # as if killed after three tracks
+        "    return settle(track, *args, **more)\n"
+        "r._settle = stop\n"
+        f"r.render({str(music)!r}, {str(tmp_path / 'out')!r}, jobs=1, progress=False, **{SMALL})"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 9
+    again = render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
+    assert again.attrs["kept"] == 3
+    assert tree(tmp_path / "out") == tree(tmp_path / "clean")
+
+
+def test_music_that_moved_is_not_drawn_again(tmp_path):
+    music = write_music(tmp_path / "music", 2)
+    render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
+    music.rename(tmp_path / "elsewhere")
+    moved = render(tmp_path / "elsewhere", tmp_path / "out", jobs=1, progress=False, **SMALL)
+    assert moved.attrs["kept"] == 2 and "elsewhere" in moved["path"][0]

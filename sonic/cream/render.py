@@ -72,10 +72,11 @@ def _render_track(track: _Track, *, out: Path, config: Config, arrays: bool) -> 
     row: dict[str, Any] = {"seconds": clip.seconds, "sample_rate": clip.sample_rate}
     for name, view in views_of(clip, track.pictures, config=config).items():
         write_file(out / track.pictures[name], encode(picture(view, config=config).levels, settings=config.picture))
-        if arrays:
+        array = _array_path(out, track.pictures[name])
+        if arrays or array.exists():  # one that is there would be of another recipe
             file = io.BytesIO()
             np.save(file, view.values)
-            write_file(_array_path(out, track.pictures[name]), file.getvalue())
+            write_file(array, file.getvalue())
         if name in ("mel", "fft"):  # their levels depend on it
             row[f"{name}_peak"] = peak_of(view, config=config)
         row[name] = track.pictures[name]
@@ -118,9 +119,10 @@ def _stamp(path: str) -> Row:
 
 def _todo(row: Row | None, pictures: dict[str, str], *, out: Path, recipe: str, stamp: Row, arrays: bool) -> list[str]:
     "The views of a track that have to be drawn."
-    if row is None or row["status"] not in ("done", "warned"):
+    if row is None:
         return list(pictures)
-    if row["recipe"] != recipe or any(row.get(key) != value for key, value in stamp.items()):
+    changed = row["recipe"] != recipe or any(row.get(key) != value for key, value in stamp.items())
+    if changed or row["status"] not in ("done", "warned"):  # all it has, so that its pictures stay of one recipe
         return [name for name in VIEWS if name in pictures or row.get(name)]
     return [name for name, path in pictures.items() if row.get(name) != path or not _there(out, path, arrays)]
 
@@ -183,6 +185,7 @@ def render(
     function = partial(_render_track, out=out, config=config, arrays=arrays)
     try:
         with open(out / JOURNAL, "a", encoding="utf-8") as journal:
+            journal.write("\n")  # a line that a killed run left unfinished ends here
             for outcome in run(function, work, jobs=jobs, progress="Rendering" if progress else False):
                 row = _settle(work[outcome.index], outcome, rows, out=out, recipe=recipe)
                 journal.write(json.dumps(row) + "\n")
@@ -213,6 +216,8 @@ def _plan(
         todo = _todo(row, wanted, out=out, recipe=recipe, stamp=_stamp(path), arrays=arrays)
         if todo:
             work.append(_Track(track_id, path, {name: pictures[name] for name in todo}))
+        elif row:
+            row["path"] = _plain(path)  # the music may have moved
     return work
 
 
