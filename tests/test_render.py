@@ -76,7 +76,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     ]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     journal = tmp_path / "out" / ".journal.jsonl"
-    while not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
+    while not (journal.exists() and journal.read_bytes().count(b'"done"') > 3):
         time.sleep(0.01)
         assert run.poll() is None, "the run ended before it could be interrupted"
     run.send_signal(signal.SIGINT)
