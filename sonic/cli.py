@@ -242,7 +242,9 @@ def _facts(track: Path) -> list[tuple[str, str]]:
 # %% ../nbs/90_cli.ipynb #3508e910
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the music, the pictures and the page.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the music, the pictures and the page.")] = Path(
+        "demo"
+    ),
     tracks: Annotated[int, typer.Option(help="How many.")] = 48,
     seconds: Annotated[float, typer.Option(help="How long each is.")] = 30.0,
     seed: Annotated[int, typer.Option(help="Another seed, other music.")] = 0,
@@ -258,7 +260,7 @@ def demo(
     from sonic.cream.demo import demo as make
 
     page = make(out, tracks=tracks, seconds=seconds, seed=seed, jobs=jobs)
-    print(f"Music: {out / 'music'}   pictures: {out / 'images'}\nOpen: {page}")
+    print(f"Music: {out / 'music'}   pictures: {out / 'images'}\nOpen: {page.absolute()}")
 
 
 @app.command()
