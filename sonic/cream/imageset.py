@@ -56,7 +56,8 @@ class ImageSet:
         if view not in self.views:
             raise SonicError(f"{self.root} has no view {view} of every track; there are {', '.join(self.views)}")
         if track_id is None:
-            return np.stack([self.levels(view, name) for name in self.tracks.index])
+            size = (self.config.picture.height, self.config.picture.width)
+            return np.array([self.levels(view, name) for name in self.tracks.index], np.uint8).reshape(-1, *size)
         if track_id not in self.tracks.index:
             raise SonicError(f"no track {track_id} in {self.root}, or it could not be drawn")
         return read_levels(self.root / str(self.tracks.at[track_id, view]), colormap=self.config.picture.colormap)

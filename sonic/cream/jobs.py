@@ -72,9 +72,10 @@ def _one_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _in_worker(function: Callable[[Any], Any], index: int, item: Any) -> Outcome:
-    "What a worker process does with an item."
-    _settle_in()
+def _in_worker(function: Callable[[Any], Any], parent: int, index: int, item: Any) -> Outcome:
+    "What a worker does with an item."
+    if os.getpid() != parent:  # with a backend of threads the caller's own process is the worker
+        _settle_in()
     return _attempt(function, index, item)
 
 # %% ../../nbs/cream/18_jobs.ipynb #9f6c98f4
@@ -84,7 +85,8 @@ Work = Callable[[Any], Any]  # an importable function of one item
 def _pooled(function: Work, items: Iterable[tuple[int, Any]], jobs: int) -> Iterator[Outcome]:
     "Outcomes from one pool, in order of completion; raises `TerminatedWorkerError` if a worker dies."
     pool = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-    yield from pool(delayed(partial(_in_worker, function))(index, item) for index, item in items)
+    task = delayed(partial(_in_worker, function, os.getpid()))
+    yield from pool(task(index, item) for index, item in items)
 
 
 def _parallel(function: Work, items: Sequence[Any], jobs: int) -> Iterator[Outcome]:
