@@ -24,6 +24,8 @@ DEV := .venv/.installed-dev
 WRITTEN := nbs $(wildcard tests tools bench)# what ruff looks at; sonic/ is exported from nbs
 # the parts of make test run two notebooks at a time, so numerical libraries get one thread each
 export OMP_NUM_THREADS ?= 1
+# another environment that happens to be active is not the one used here, and IPython would warn of it
+unexport VIRTUAL_ENV
 # notebooks are done in a few minutes; a worker that waits for ever must not (macOS has no timeout)
 PATIENCE := $(if $(shell command -v timeout),timeout 900)
 
