@@ -12,6 +12,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -21,8 +22,8 @@ from pydantic.fields import FieldInfo
 
 # %% auto #0
 __all__ = ['SonicError', 'setting', 'Section', 'AudioSettings', 'StftSettings', 'MelSettings', 'ChromaSettings', 'FftSettings',
-           'TempogramSettings', 'PictureSettings', 'Config', 'make_config', 'setting_names', 'config_text',
-           'read_config', 'read_toml', 'fingerprint', 'setting_rows']
+           'TempogramSettings', 'PictureSettings', 'Config', 'make_config', 'setting_names', 'About', 'about',
+           'config_text', 'read_config', 'read_toml', 'fingerprint', 'setting_rows']
 
 # %% ../nbs/00_config.ipynb #ff5b20a7
 class SonicError(ValueError):
@@ -200,17 +201,39 @@ def _kinds(name: str) -> tuple[Any, ...]:
     return get_args(annotation) or (annotation,)
 
 # %% ../nbs/00_config.ipynb #2cf12b7b
+@dataclass(frozen=True)
+class About:
+    "What is known of a setting."
+
+    help: str
+    unit: str  # empty for a choice or a pure number
+    choices: tuple[str, ...]  # empty for a number or text
+    low: float | None  # smallest number allowed
+    high: float | None  # largest number allowed
+    whole: bool  # whether only whole numbers are
+    optional: bool  # whether it may be none
+
+
+def about(
+    name: str,  # dotted
+) -> About:
+    "A setting described, for whoever offers it to people. Raises `SonicError` for a name that is unknown."
+    field, kinds = _field(name), _kinds(name)
+    extra: Any = field.json_schema_extra
+    low, high = (next((getattr(m, side) for m in field.metadata if hasattr(m, side)), None) for side in ("ge", "le"))
+    choices = kinds if isinstance(kinds[0], str) else ()
+    return About(field.description or "", extra["unit"], choices, low, high, int in kinds, type(None) in kinds)
+
+
 def _allowed(name: str) -> str:
     "What a setting may be, in words: 'a whole number between 1 and 1024 bands'."
-    kinds = _kinds(name)
-    if isinstance(kinds[0], str):
-        return "one of " + ", ".join(kinds)
-    if kinds == (str,):
+    what = about(name)
+    if what.choices:
+        return "one of " + ", ".join(what.choices)
+    if what.low is None:
         return "text"
-    extra: Any = _field(name).json_schema_extra
-    low, high = (next(getattr(m, side) for m in _field(name).metadata if hasattr(m, side)) for side in ("ge", "le"))
-    text = f"{'a whole number ' if int in kinds else ''}between {low:g} and {high:g} {extra['unit']}".strip()
-    return text + (", or none" if type(None) in kinds else "")
+    text = f"{'a whole number ' if what.whole else ''}between {what.low:g} and {what.high:g} {what.unit}".strip()
+    return text + (", or none" if what.optional else "")
 
 
 def _complaint(error: ValidationError) -> str:

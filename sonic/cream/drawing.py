@@ -15,6 +15,7 @@ import numpy as np
 
 from ..config import Config
 from .chroma import PITCH_CLASSES
+from .part import part, rescale
 from .picture import amplitude_db, curve, curve_axis, level_range, palette, peak_of
 from .spectrum import Axis, View
 from .tempogram import on_bpm_axis
@@ -23,6 +24,7 @@ from sonic.cream.ticks import (
     HERTZ,
     OCTAVES,
     across,
+    frequency_names,
     frequency_ticks,
     hertz_name,
     note_name,
@@ -43,10 +45,14 @@ __all__ = ['COLUMNS', 'DRAW', 'TITLES', 'shrink', 'third_octaves', 'peaks', 'dra
 COLUMNS = 1000  # at most so many
 
 
-def shrink(view: View) -> View:
+def shrink(
+    view: View,
+    *,
+    columns: int = COLUMNS,  # at most so many are left
+) -> View:
     "A view with several columns averaged into one; dB are averaged as power."
     count = view.values.shape[1]
-    step = -(-count // COLUMNS)
+    step = -(-count // columns)
     if step == 1:
         return view
     starts = np.arange(0, count, step)
@@ -77,9 +83,9 @@ def _note(ax: Axes, text: str, at: tuple[float, float], *, dark: bool = False, *
     ax.annotate(text, at, color=colour, path_effects=halo, **look)
 
 # %% ../../nbs/cream/13_drawing.ipynb #cd2ffb11
-def _image(ax: Axes, view: View, *, config: Config, label: str) -> None:
+def _image(ax: Axes, view: View, *, config: Config, label: str, range: tuple[float, float]) -> None:
     "The view as colours, with a bar and a time axis."
-    low, high = level_range(view.name, peak_of(view, config=config), config=config)
+    low, high = range
     fewer = shrink(view)
     times = fewer.column_axis.values
     half = (times[1] - times[0]) / 2 if len(times) > 1 else 0.01
@@ -90,38 +96,43 @@ def _image(ax: Axes, view: View, *, config: Config, label: str) -> None:
     ax.figure.colorbar(image, ax=ax, label=label, pad=0.02, aspect=30)
     if view.values.max() <= low:
         _note(ax, "silent", (0.5, 0.5), xycoords=ax.transAxes, ha="center")
-    time_ticks(ax, max(times[-1], 2 * half))
+    time_ticks(ax, max(times[-1] - times[0], 2 * half))
 
 # %% ../../nbs/cream/13_drawing.ipynb #20dfa641
-def _mel(ax: Axes, view: View, *, config: Config, **marks: Any) -> None:
+def _mel(ax: Axes, view: View, *, config: Config, range: tuple[float, float], **marks: Any) -> None:
     "Mel spectrogram."
-    _image(ax, view, config=config, label="dB re power 1")
-    row_ticks(ax, HERTZ, axis=view.row_axis)
-    row_ticks(ax.secondary_yaxis("right"), OCTAVES, axis=view.row_axis)
+    _image(ax, view, config=config, label="dB re power 1", range=range)
+    hertz, notes = frequency_names(view.row_axis.values)
+    row_ticks(ax, hertz, axis=view.row_axis)
+    row_ticks(ax.secondary_yaxis("right"), notes, axis=view.row_axis)
     ax.set_ylabel("frequency (Hz)")
 
 # %% ../../nbs/cream/13_drawing.ipynb #57304328
-def _chroma(ax: Axes, view: View, *, config: Config, tonic: str | None = None, **marks: Any) -> None:
+def _chroma(
+    ax: Axes, view: View, *, config: Config, range: tuple[float, float], tonic: str | None = None, **marks: Any
+) -> None:
     "Chromagram."
-    _image(ax, view, config=config, label=f"share of the {'norm' if config.chroma.kind == 'cens' else 'maximum'}")
-    ax.set_yticks(range(12), [sharp(name) for name in PITCH_CLASSES])
+    label = f"share of the {'norm' if config.chroma.kind == 'cens' else 'maximum'}"
+    _image(ax, view, config=config, label=label, range=range)
+    classes = [int(row) for row in view.row_axis.values]
+    ax.set_yticks(np.arange(len(classes)), [sharp(PITCH_CLASSES[row]) for row in classes])
     ax.tick_params(axis="y", length=0)
     ax.set_ylabel("pitch class")
-    if tonic is not None:
-        row = PITCH_CLASSES.index(tonic)
+    if tonic is not None and PITCH_CLASSES.index(tonic) in classes:
+        row = classes.index(PITCH_CLASSES.index(tonic))
         ax.get_yticklabels()[row].set_fontweight("bold")
         for edge in (row - 0.5, row + 0.5):
             _rule(ax, edge, linestyle="-", linewidth=0.8)
 
 # %% ../../nbs/cream/13_drawing.ipynb #70aaa1c2
-def _tempogram(ax: Axes, view: View, *, config: Config, bpm: float | None = None, **marks: Any) -> None:
+def _tempogram(
+    ax: Axes, view: View, *, config: Config, range: tuple[float, float], bpm: float | None = None, **marks: Any
+) -> None:
     "Tempogram."
-    settings, labels, ylabel, mark = config.tempogram, BPM, "tempo (BPM)", bpm
-    if settings.axis == "bpm":
-        view = on_bpm_axis(view, bpm_min=settings.bpm_min, bpm_max=settings.bpm_max)
-    else:
-        labels, ylabel, mark = {f"{lag / 2:g}": lag / 2 for lag in range(41)}, "lag (s)", 60 / bpm if bpm else None
-    _image(ax, view, config=config, label="share of the maximum")
+    labels, ylabel, mark = BPM, "tempo (BPM)", bpm
+    if view.row_axis.name == "lag":
+        labels, ylabel, mark = {f"{lag:g}": lag for lag in np.arange(41) / 2}, "lag (s)", 60 / bpm if bpm else None
+    _image(ax, view, config=config, label="share of the maximum", range=range)
     row_ticks(ax, labels, axis=view.row_axis)
     ax.set_ylabel(ylabel)
     row = float(row_of(mark, axis=view.row_axis)) if mark else np.nan
@@ -196,15 +207,23 @@ def _frequency_axis(ax: Axes) -> None:
         label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
 
 # %% ../../nbs/cream/13_drawing.ipynb #5bacb324
-def _fft(ax: Axes, view: View, *, config: Config, **marks: Any) -> None:
+def _fft(
+    ax: Axes,
+    view: View,
+    *,
+    config: Config,
+    range: tuple[float, float],
+    heights: tuple[float, float] | None = None,
+    **marks: Any,
+) -> None:
     "Spectrum."
     decibel, edges = config.fft.unit == "dB", curve_axis(config.fft, nyquist=view.row_axis.values[-1], width=2000)
     hertz, line = (edges[:-1] + edges[1:]) / 2, curve(view, settings=config.fft, width=2000)
-    low, high = level_range("fft", float(line.max()), config=config)
+    low, high = range
     smooth = third_octaves(view, at=hertz)
     ax.plot(hertz, line, color="#a67fb5", linewidth=0.8)
     ax.plot(hertz, amplitude_db(smooth) if decibel else smooth, color="#51127c", linewidth=1.4)
-    ax.set(xlim=(edges[0], edges[-1]), ylim=(low, high + 0.2 * (high - low)), xscale=config.fft.axis)
+    ax.set(xlim=heights or (edges[0], edges[-1]), ylim=(low, high + 0.2 * (high - low)), xscale=config.fft.axis)
     ax.set_ylabel("dB re amplitude 1" if decibel else "amplitude")
     ax.spines["right"].set_visible(False)
     if line.max() <= (low if decibel else 0):
@@ -224,11 +243,21 @@ def draw(
     title: str | None = None,  # none: what the view is
     bpm: float | None = None,  # BPM, marked in a tempogram
     tonic: str | None = None,  # pitch class, such as A or C#, marked in a chromagram
+    start: float = 0.0,  # s, where the clip starts in its recording
+    window: tuple[float, float] | None = None,  # s of the recording, what is drawn of it; none: all
+    heights: tuple[float, float] | None = None,  # Hz, BPM, ...: which rows are drawn; none: all
+    scale: str = "mel",  # of the frequencies of a mel spectrogram: mel, log or linear
+    range: tuple[float, float] | None = None,  # the darkest and the brightest value; none: as in a picture
     config: Config | None = None,  # settings; none: the defaults
 ) -> None:
     "Draw a view into axes."
     config = config or Config()
     palette(config.picture.colormap)  # refuses a name that is unknown
-    DRAW[view.name](ax, view, config=config, bpm=bpm, tonic=tonic)
+    range = level_range(view.name, peak_of(view, config=config), config=config) if range is None else range
+    if view.name == "tempogram" and config.tempogram.axis == "bpm":
+        view = on_bpm_axis(view, bpm_min=config.tempogram.bpm_min, bpm_max=config.tempogram.bpm_max)
+    if view.name != "fft":  # of which any part is cut from the curve
+        view = part(rescale(view, scale=scale), start=start, window=window, heights=heights)
+    DRAW[view.name](ax, view, config=config, range=range, bpm=bpm, tonic=tonic, heights=heights)
     line, look = words(TITLES[view.name] if title is None else title)
     ax.set_title(line, **look)

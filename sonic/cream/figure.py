@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['FORMATS', 'figure', 'save', 'show']
+__all__ = ['FORMATS', 'empty_figure', 'figure', 'save', 'show']
 
 # %% ../../nbs/cream/14_figure.ipynb #720f2421
 FORMATS = {
@@ -55,6 +56,16 @@ def _sheet(width: float, height: float) -> Figure:
     return sheet
 
 
+@contextmanager
+def empty_figure(
+    width: float,  # inches
+    height: float,  # inches
+) -> Iterator[Figure]:
+    "A figure to draw several views into, in our style for the length of a `with`."
+    with _style():
+        yield _sheet(width, height)
+
+
 def _file(drawn: Figure, format: str) -> Any:
     "The figure as a file, at twice its resolution, with the size to show it at, in px."
     file = io.BytesIO()
@@ -70,15 +81,21 @@ def figure(
     title: str | None = None,  # none: what the view is
     bpm: float | None = None,  # BPM, marked in a tempogram
     tonic: str | None = None,  # pitch class, such as A or C#, marked in a chromagram
+    start: float = 0.0,  # s, where the clip starts in its recording
+    window: tuple[float, float] | None = None,  # s of the recording, what is drawn of it; none: all
+    heights: tuple[float, float] | None = None,  # Hz, BPM, ...: which rows are drawn; none: all
+    scale: str = "mel",  # of the frequencies of a mel spectrogram: mel, log or linear
+    range: tuple[float, float] | None = None,  # the darkest and the brightest value; none: as in a picture
     ax: Axes | None = None,  # where to draw, in your style; none: a figure of its own
     config: Config | None = None,  # settings; none: the defaults
     **settings: Any,  # changes to them, dotted: `**{"picture.colormap": "viridis"}`
 ) -> Figure:
-    "A view drawn for people."
+    "A view, or a part of it, drawn for people."
     config = (config or Config()).replace(**settings)
     with _style() if ax is None else nullcontext():
         axes = _sheet(7, 3).add_subplot() if ax is None else ax
-        draw(view, ax=axes, title=title, bpm=bpm, tonic=tonic, config=config)
+        some: dict[str, Any] = {"start": start, "window": window, "heights": heights, "scale": scale, "range": range}
+        draw(view, ax=axes, title=title, bpm=bpm, tonic=tonic, config=config, **some)
     drawn = axes.get_figure(root=True)
     assert drawn is not None  # axes without a figure cannot be drawn into
     return drawn
@@ -119,8 +136,7 @@ def show(
     facts = [sharp(tonality.name)] if tonality.name else []
     facts += [f"{bpm:.0f} BPM"] if bpm else []
     facts += [clock(clip.seconds), f"{clip.sample_rate / 1000:g} kHz", f"frame {stft.n_fft}, step {stft.hop_length}"]
-    with _style():
-        drawn = _sheet(10, 5.6)
+    with empty_figure(10, 5.6) as drawn:
         grid = drawn.subplot_mosaic([["mel", "tempogram"], ["chroma", "fft"]])
         for view, ax in grid.items():
             figure(VIEWS[view](spectrum), ax=ax, bpm=bpm, tonic=tonality.tonic, config=spectrum.config)

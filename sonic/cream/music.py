@@ -12,6 +12,7 @@ import io
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import mutagen
 import numpy as np
@@ -185,16 +186,19 @@ def write_song(
 
 
 def encode(
-    samples: np.ndarray,  # float32, shape (n, 2)
+    samples: np.ndarray,  # float32, shape (n,) or (n, channels)
     *,
     format: str,  # mp3, flac or ogg
+    sample_rate: int = RATE,  # Hz
+    compression: float | None = None,  # 0 for the best sound, 1 for the smallest file; none: the encoder's default
 ) -> bytes:
-    "Stereo sound as a file; long ones second by second, since the Vorbis encoder fails on big pieces."
+    "Sound as a file; long ones second by second, since the Vorbis encoder fails on big pieces."
     kind, subtype = FORMATS[format]
     buffer = io.BytesIO()
-    with soundfile.SoundFile(buffer, "w", RATE, 2, format=kind, subtype=subtype) as file:
-        for start in range(0, len(samples), RATE):
-            file.write(samples[start : start + RATE])
+    how: dict[str, Any] = {"format": kind, "subtype": subtype, "compression_level": compression}
+    with soundfile.SoundFile(buffer, "w", sample_rate, samples[0].size, **how) as file:
+        for start in range(0, len(samples), sample_rate):
+            file.write(samples[start : start + sample_rate])
     return buffer.getvalue() if format != "ogg" else _numbered_pages(buffer)
 
 

@@ -99,6 +99,16 @@ class Spectrum:
         "Power of every frame and frequency."
         return stft_power(self.clip.samples, settings=self.config.stft)
 
+    def under(
+        self,
+        config: Config,  # other settings
+    ) -> Spectrum:
+        "The same clip with other settings; the transform is kept if it is the same."
+        other = Spectrum(self.clip, config)
+        if config.stft == self.config.stft and "power" in self.__dict__:
+            other.__dict__["power"] = self.power
+        return other
+
     @property
     def frequencies(self) -> np.ndarray:  # Hz, shape (1 + n_fft // 2,)
         "The middle of each bin."

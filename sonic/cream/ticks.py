@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # %% auto #0
 __all__ = ['STYLE', 'WIDEST', 'STEPS', 'HERTZ', 'OCTAVES', 'BPM', 'plain', 'words', 'clock', 'time_ticks', 'hertz_name',
-           'note_name', 'sharp', 'row_of', 'row_ticks', 'across', 'frequency_ticks']
+           'note_name', 'sharp', 'frequency_names', 'row_of', 'row_ticks', 'across', 'frequency_ticks']
 
 # %% ../../nbs/cream/12_ticks.ipynb #91a24fe1
 STYLE = {
@@ -127,6 +127,20 @@ def note_name(
 def sharp(name: str) -> str:  # A♯4 for A#4
     "The name of a note or a key as musicians write it."
     return name.replace("#", "♯")
+
+
+def frequency_names(
+    hertz: np.ndarray,  # Hz, rising: what an axis shows
+) -> tuple[dict[str, float], dict[str, float]]:  # Hz
+    "Round frequencies and notes along an axis: every C if it is wide, else round numbers and every note."
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = max(float(hertz[0]), 1.0), float(hertz[-1])
+    if high > 4 * low:
+        return HERTZ, OCTAVES
+    round_ones = [float(value) for value in MaxNLocator(6).tick_values(low, high)]
+    tones = [440 * 2 ** (tone / 12) for tone in range(-69, 64)]
+    return {hertz_name(value): value for value in round_ones}, {sharp(note_name(tone)): tone for tone in tones}
 
 
 HERTZ = {hertz_name(s * 10**e): float(s * 10**e) for e in (1, 2, 3, 4) for s in (1, 2, 5)}

@@ -8,7 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/vi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ..config import Config, SonicError, StftSettings
@@ -20,7 +20,7 @@ from .spectrum import Spectrum, View
 from .tempogram import tempogram_view
 
 # %% auto #0
-__all__ = ['VIEWS', 'spectrum_of', 'views', 'check_views', 'mel', 'chroma', 'fft', 'tempogram']
+__all__ = ['VIEWS', 'spectrum_of', 'views', 'check_views', 'full_names', 'mel', 'chroma', 'fft', 'tempogram']
 
 # %% ../../nbs/cream/10_views.ipynb #bd972571
 VIEWS: dict[str, Callable[[Spectrum], View]] = {
@@ -70,11 +70,19 @@ def check_views(
     return [name for name in VIEWS if name in names]
 
 # %% ../../nbs/cream/10_views.ipynb #29a67469
+def full_names(
+    settings: Mapping[str, Any],  # dotted, or without the section: n_mels
+    *,
+    view: str,  # whose section is meant, unless it is that of the transform
+) -> dict[str, Any]:  # dotted
+    "Settings of a view under their full names."
+    sections = {key: "stft" if key in StftSettings.model_fields else view for key in settings}
+    return {key if "." in key else f"{sections[key]}.{key}": value for key, value in settings.items()}
+
+
 def _one(name: str, clip: Clip, settings: dict[str, Any]) -> View:
     "One view, with settings that may leave out their section."
-    sections = {key: "stft" if key in StftSettings.model_fields else name for key in settings}
-    dotted = {key if "." in key else f"{sections[key]}.{key}": value for key, value in settings.items()}
-    return VIEWS[name](spectrum_of(clip, **dotted))
+    return VIEWS[name](spectrum_of(clip, **full_names(settings, view=name)))
 
 
 def mel(
