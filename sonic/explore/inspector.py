@@ -68,6 +68,7 @@ class Wire(anywidget.AnyWidget):
     _message = traitlets.Dict({"seq": 0, "text": "", "error": False}).tag(sync=True)
     _about = traitlets.Dict().tag(sync=True)
     _controls = traitlets.List().tag(sync=True)
+    _values = traitlets.Dict().tag(sync=True)
     _tables = traitlets.Dict(colour_tables(*COLORMAPS)).tag(sync=True)
     _sound_a, _sound_b = (traitlets.Bytes().tag(sync=True) for _ in "ab")
     _a_mel, _a_chroma, _a_fft, _a_tempogram = (traitlets.Dict().tag(sync=True) for _ in VIEW_NAMES)
@@ -145,10 +146,14 @@ class Explorer(Wire):
                         setattr(self, f"_{'ab'[k]}_{view}", panes[view][k] if view in panes else {})
             for name, sound in sounds.items():
                 setattr(self, name, sound)
-            nyquist = sides[0].clip.sample_rate / 2
-            offered = [each for view in shown for each in controls(view, config=base, nyquist=nyquist)]
-            self._controls = list({each["name"]: each for each in offered}.values())
+            self._offer(base, sides[0].clip.sample_rate / 2)
         self._sides = sides
+
+    def _offer(self, config: Config, nyquist: float) -> None:
+        "The controls of the views that are shown; their values go apart, since they change and the rest does not."
+        offered = [each for view in self.views for each in controls(view, config=config, nyquist=nyquist)]
+        self._values = {each["name"]: each.pop("value") for each in offered}
+        self._controls = list({each["name"]: each for each in offered}.values())
 
     def _stale(self, view: str, sides: Sequence[Side]) -> bool:
         "Whether the pane that was sent of a view is not the one of these sides."
@@ -211,7 +216,7 @@ class Explorer(Wire):
 
     def code(self) -> str:  # Python
         "The lines that draw what is seen, without the explorer; print them."
-        return "\n".join(code(side, views=self.views, look=self._look()) for side in self._sides)
+        return "\n".join(code(side, self._sides, views=self.views, look=self._look()) for side in self._sides)
 
     def to_png(
         self,

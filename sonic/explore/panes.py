@@ -7,6 +7,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/explore/
 # %% ../../nbs/explore/02_panes.ipynb #73b3e159
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..cream.views import VIEWS
 
 # %% auto #0
 __all__ = ['SPAN', 'TEMPI', 'CELLS', 'POINTS', 'COLORMAPS', 'STFT', 'CONTROLS', 'POWERS', 'USUAL', 'seen', 'pane',
-           'colour_tables', 'controls']
+           'colour_tables', 'controls', 'setting_values']
 
 # %% ../../nbs/explore/02_panes.ipynb #59b66c1a
 SPAN = 100.0  # dB below the loudest point that are sent
@@ -60,7 +61,8 @@ def pane(
     times, step = view.column_axis.values, config.stft.hop_length / sample_rate
     step = float(times[1] - times[0]) if len(times) > 1 else step
     rows, columns = view.values.shape
-    axis = {"name": view.row_axis.name, "unit": view.row_axis.unit, "values": view.row_axis.values.tolist()}
+    middles = view.row_axis.values.astype(np.float32).tobytes()
+    axis = {"name": view.row_axis.name, "unit": view.row_axis.unit, "values": middles}
     told |= {"kind": "image", "rows": rows, "columns": columns, "start": float(times[0]) - step / 2, "step": step}
     told |= {"low": low, "high": high, "axis": axis, "silent": bool(view.values.max() <= told["shown"][0])}
     return told | {"levels": to_levels(view.values, low=low, high=high).tobytes()}
@@ -129,7 +131,7 @@ POWERS = {"stft.n_fft": range(8, 15), "stft.hop_length": range(6, 13)}  # of two
 USUAL: dict[str, tuple[float, float, float]] = {  # lowest, highest, step
     "mel.n_mels": (16, 256, 1),
     "mel.fmin": (0, 2000, 10),
-    "mel.fmax": (500, np.inf, 25),
+    "mel.fmax": (500, float("inf"), 25),
     "chroma.tuning": (-0.5, 0.5, 0.01),
     "fft.fmin": (10, 500, 10),
     "tempogram.win_length": (32, 1024, 16),
@@ -145,17 +147,27 @@ def controls(
     nyquist: float,  # Hz, the highest frequency there is
 ) -> list[dict[str, Any]]:  # JSON
     "The settings that can be changed while looking, each with its range and its value."
-    return [_control(name, config, nyquist) for name in CONTROLS[view]]
+    return [_control(name, value, nyquist) for name, value in setting_values(CONTROLS[view], config=config).items()]
 
 
-def _control(name: str, config: Config, nyquist: float) -> dict[str, Any]:
-    "One setting, as the browser offers it."
-    what, (section, _, key) = about(name), name.partition(".")
-    value = getattr(getattr(config, section), key)
+def setting_values(
+    names: Iterable[str],  # dotted
+    *,
+    config: Config,
+) -> dict[str, Any]:
+    "The values of some settings."
+    pairs = {name: name.split(".") for name in names}
+    return {name: getattr(getattr(config, section), key) for name, (section, key) in pairs.items()}
+
+
+def _control(name: str, value: Any, nyquist: float) -> dict[str, Any]:
+    "One setting, as it is offered."
+    what = about(name)
     choices: list[Any] = [2**power for power in POWERS.get(name, ())] or list(what.choices)
     if choices and value not in choices:
         choices = sorted([*choices, value])
-    told = {"name": name, "label": key, "help": what.help, "unit": what.unit, "value": value, "none": what.optional}
+    told = {"name": name, "label": name.partition(".")[2], "help": what.help, "unit": what.unit}
+    told |= {"none": what.optional, "value": value}
     if choices:
         return told | {"choices": choices}
     low, high, step = USUAL[name]

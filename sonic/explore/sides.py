@@ -17,7 +17,7 @@ from ..cream.drawing import TITLES
 from ..cream.figure import empty_figure, figure
 from ..cream.key import key
 from ..cream.picture import level_range, peak_of
-from ..cream.spectrum import Spectrum
+from ..cream.spectrum import Spectrum, View
 from ..cream.tempo import tempo
 from ..cream.ticks import sharp
 from ..cream.views import VIEWS, spectrum_of
@@ -105,12 +105,17 @@ def draw_panes(
 ) -> list[dict[str, Any]]:  # a message a side
     "One view of every side."
     views = [seen(side.spectrum, view=view) for side in sides]
-    peaks = [peak_of(made, config=side.config) for made, side in zip(views, sides, strict=True)]
-    same, mark = {"peak": max(peaks)}, {"recipe": recipe(sides, view=view)}
+    mark = {"recipe": recipe(sides, view=view)}
     return [
-        pane(made, config=side.config, sample_rate=side.clip.sample_rate, **same) | mark
-        for made, side in zip(views, sides, strict=True)
+        pane(made, config=side.config, sample_rate=side.clip.sample_rate, peak=peak) | mark
+        for made, side, peak in zip(views, sides, _peaks(views, sides), strict=True)
     ]
+
+
+def _peaks(views: Sequence[View], sides: Sequence[Side]) -> list[float]:
+    "The level that counts as the loudest on each side: of two tracks, that of the louder."
+    peaks = [peak_of(made, config=side.config) for made, side in zip(views, sides, strict=True)]
+    return peaks if len({id(side.track) for side in sides}) == 1 else [max(peaks)] * len(peaks)
 
 # %% ../../nbs/explore/04_sides.ipynb #ec58c3fd
 def part_of(
@@ -138,21 +143,31 @@ def draw_figure(
         axes = drawn.subplots(len(views), len(sides), squeeze=False)
         for row, view in zip(axes, views, strict=True):
             made = [VIEWS[view](side.spectrum) for side in sides]
-            peak = max(peak_of(each, config=side.config) for each, side in zip(made, sides, strict=True))
-            for ax, each, side in zip(row, made, sides, strict=True):
+            for ax, each, side, peak in zip(row, made, sides, _peaks(made, sides), strict=True):
                 config = side.config.replace(**{"picture.colormap": look["colormap"]})
                 some = {"range": level_range(view, peak, config=config)} | part_of(look, view=view, start=side.start)
-                figure(each, ax=ax, title=title(side, view=view), config=config, **some)
+                figure(each, ax=ax, title=title(side, sides, view=view), config=config, **some)
     return drawn
 
 
-def title(side: Side, *, view: str) -> str:
+def title(
+    side: Side,
+    sides: Sequence[Side],  # it and what it is compared with
+    *,
+    view: str,
+) -> str:
     "What stands above a view of a side."
-    return f"{side.track.title} – {TITLES[view]}"
+    name = f"{side.track.title} – {TITLES[view]}"
+    if len(sides) == 1:
+        return name
+    other = sides[0] if side is sides[1] else sides[1]
+    own = changed(side.config, since=other.config)
+    return f"{'A' if side is sides[0] else 'B'}: {name}" + "".join(f", {n}={v}" for n, v in own.items())
 
 
 def code(
     side: Side,
+    sides: Sequence[Side],  # it and what it is compared with
     *,
     views: Sequence[str],
     look: Mapping[str, Any],
@@ -173,5 +188,5 @@ def code(
     lines += [f"views = sonic.views(clip, {list(views)!r}{given})"]
     for view in views:
         some = "".join(f", {n}={v!r}" for n, v in part_of(look, view=view, start=side.start).items())
-        lines += [f"sonic.figure(views[{view!r}], title={title(side, view=view)!r}{some}{given})"]
+        lines += [f"sonic.figure(views[{view!r}], title={title(side, sides, view=view)!r}{some}{given})"]
     return "\n".join(lines) + "\n"

@@ -55,7 +55,8 @@ export class Settings {
   }
 
   // All controls that the kernel offers for the views shown; built anew only if they are others than before.
-  show(told, sure = false) {
+  show(controls, values, sure = false) {
+    const told = controls.map(each => ({...each, value: values[each.name]}));
     const known = this.parts.map(part => part.name).join() === told.map(each => each.name).join();
     if (known) this.parts.forEach((part, k) => part.update(told[k], sure));
     else {

@@ -9,7 +9,7 @@ import { Regions, Settings } from "./controls.js";
 
 const VIEWS = {mel: "Mel", chroma: "Chroma", fft: "Spectrum", tempogram: "Tempogram"};
 const LOOK = ["cursor", "regions", "loop", "playing", "colormap", "ranges", "follow", "scale", "window", "heights"];
-const KEYS = [
+const HELP = [
   ["space", "play, pause"], ["← →", "half a second; with shift, five"], ["home, end", "to the start, to the end"],
   ["↑ ↓", "read a semitone or a row higher, lower"], ["+ −", "zoom in time"], ["0", "show all"],
   ["[ ]", "the loop starts, ends here"], ["L", "loop on or off"], ["R", "a region starts here; again: ends here"],
@@ -17,6 +17,13 @@ const KEYS = [
   ["C", "next colour map"], ["A B", "hear the one or the other"], ["esc", "end the loop, close this"],
 ];
 const MOUSE = "Click to go there, drag to zoom, shift-drag for a region, double-click to see all. The wheel zooms in time once the picture has the focus, or with Ctrl.";
+
+// A pane as it came, its numbers as arrays and its times as those of the recording.
+function received(told, start) {
+  const floats = data => { const {buffer, byteOffset, byteLength} = bytes(data); return new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength)); };
+  if (told.kind === "curve") return {...told, levels: floats(told.levels), smooth: floats(told.smooth)};
+  return {...told, levels: bytes(told.levels), start: told.start + start, axis: {...told.axis, values: [...floats(told.axis.values)]}};
+}
 
 class Explorer {
   constructor(model, el) {
@@ -75,7 +82,7 @@ class Explorer {
     this.transport = element("div", {className: "row", role: "group", "aria-label": "Sound"}, this.play, this.time, ...this.change,
       this.looping, this.speed, this.volume, this.following, this.stretch, this.helping);
     this.help = element("div", {className: "help", hidden: true}, element("p", {textContent: MOUSE}),
-      element("dl", {}, ...KEYS.map(([key, what]) => element("div", {}, element("dt", {textContent: key}), element("dd", {textContent: what})))));
+      element("dl", {}, ...HELP.map(([key, what]) => element("div", {}, element("dt", {textContent: key}), element("dd", {textContent: what})))));
     this.grid = element("div", {className: "grid"});
     this.readout = element("output", {className: "readout", "aria-label": "Under the pointer"});
     this.live = element("div", {className: "unseen", "aria-live": "polite"});
@@ -110,7 +117,8 @@ class Explorer {
     const wanted = [];
     for (const view of this.views) for (let side = 0; side < this.sides; side++) if (this.picture(side, view)) wanted.push([side, view]);
     if (!wanted.length) return;  // the kernel is still at it
-    const keys = wanted.map(pair => pair.join("-"));
+    const keys = wanted.map(pair => pair.join("-")), focused = this.grid.contains(document.activeElement);
+    this.arranging = true;  // a picture that goes takes the focus along, which is no turning away
     for (const key of [...this.panes.keys()]) if (!keys.includes(key)) { this.panes.get(key).node.remove(); this.panes.delete(key); }
     wanted.forEach(([side, view], k) => {
       let pane = this.panes.get(keys[k]);
@@ -123,14 +131,14 @@ class Explorer {
       const told = this.picture(side, view);
       if (pane.told !== told) {
         pane.told = told;
-        const raw = bytes(told.levels), floats = data => new Float32Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
-        const levels = told.kind === "curve" ? floats(raw) : raw, start = told.start + this.about.tracks[side].start;
-        pane.show({...told, levels, start, smooth: told.smooth && floats(bytes(told.smooth))});
+        pane.show(received(told, this.about.tracks[side].start));
         pane.heights = this.look.heights?.[view] ?? pane.heights;
       }
       pane.cover.setAttribute("aria-label", this.#label(pane));
-      this.grid.append(pane.node);
+      if (this.grid.children[k] !== pane.node) this.grid.insertBefore(pane.node, this.grid.children[k] ?? null);
     });
+    if (focused && !this.grid.contains(document.activeElement)) this.grid.querySelector(".cover").focus({preventScroll: true});
+    this.arranging = false;
     this.#head();
     this.#layout();
   }
@@ -143,8 +151,8 @@ class Explorer {
   #head() {
     this.title.replaceChildren(...this.about.tracks.map((track, side) => {
       const span = `${clock(track.start)} – ${clock(track.start + track.seconds)}${track.total ? ` of ${clock(track.total)}` : ""}`;
-      const names = [this.sides > 1 ? `${"AB"[side]}  ` : "", track.title];
-      return element("div", {className: "head"}, element("span", {className: "title", textContent: names.join("")}),
+      const name = this.sides > 1 ? `${"AB"[side]}: ${track.title}` : track.title;
+      return element("div", {className: "head"}, element("span", {className: "title", textContent: name}),
         element("span", {className: "soft", textContent: [track.artist, span, track.facts, ...track.notes].filter(Boolean).join("  ·  ")}));
     }));
     const [first] = this.about.tracks, total = first.total ?? 0;
@@ -176,7 +184,7 @@ class Explorer {
   }
 
   #layout() {
-    const width = this.root.clientWidth;
+    const width = this.grid.clientWidth;
     if (!width) return;
     const columns = this.sides > 1 && width >= 860 ? 2 : 1, count = this.views.length, each = Math.max(Math.floor((width - 12 * (columns - 1)) / columns), 280);
     this.grid.style.gridTemplateColumns = `repeat(${columns}, ${each}px)`;
@@ -350,7 +358,7 @@ class Explorer {
     const {seq, error} = this.model.get("_message");
     if (seq !== this.seq && seq !== 0) return;  // a later wish is on its way
     this.asked = this.wanted = null;
-    this.settings.show(this.model.get("_controls"), Boolean(error));
+    this.settings.show(this.model.get("_controls"), this.model.get("_values"), Boolean(error));
     this.refresh();
   }
 
@@ -491,7 +499,7 @@ class Explorer {
     this.stops = [];
     const on = (names, act) => { this.model.on(names, act); this.stops.push(() => this.model.off(names, act)); };
     const shown = Object.keys(VIEWS).flatMap(view => [`change:_a_${view}`, `change:_b_${view}`]);
-    for (const name of [...shown, "change:views"]) on(name, () => this.#soon());
+    on([...shown, "change:views"].join(" "), () => this.#soon());
     on("change:_about", () => {
       const whole = this.look.window[0] === this.limits[0] && this.look.window[1] === this.limits[1];
       const [from] = this.limits;
@@ -500,19 +508,19 @@ class Explorer {
       this.#soon();
     });
     for (const side of ["a", "b"]) on(`change:_sound_${side}`, () => { this.sound.loop = this.look.loop = null; this.#loadSounds(); this.look.cursor = this.sound.time; });
-    on("change:_controls", () => this.settings.show(this.model.get("_controls")));
+    on("change:_controls change:_values", () => this.settings.show(this.model.get("_controls"), this.model.get("_values")));
     on("change:_message", () => this.#answered());
     for (const name of LOOK) on(`change:${name}`, () => this.#told(name));
     this.volume.addEventListener("input", () => this.sound.set("volume", Number(this.volume.value)));
     this.root.addEventListener("pointerleave", () => this.tell());
-    this.root.addEventListener("focusout", event => { if (!this.root.contains(event.relatedTarget)) this.tell(); });
+    this.root.addEventListener("focusout", event => { if (!this.arranging && !this.root.contains(event.relatedTarget)) this.tell(); });
     const observer = new ResizeObserver(() => this.#layout());
     observer.observe(this.root);
     this.stops.push(() => observer.disconnect());
     const theme = new MutationObserver(() => this.paint());  // JupyterLab's light and dark
     theme.observe(document.body, {attributes: true, attributeFilter: ["data-jp-theme-light", "class"]});
     this.stops.push(() => theme.disconnect());
-    this.settings.show(this.model.get("_controls"));
+    this.settings.show(this.model.get("_controls"), this.model.get("_values"));
   }
 
   // Several parts of one message change one after the other; they are drawn together.

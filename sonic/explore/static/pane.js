@@ -28,7 +28,7 @@ export class Pane {
 
   get box() {
     const [width, height] = this.size, curve = this.picture?.kind === "curve";
-    const right = curve ? 12 : (this.picture?.axis.name === "frequency" ? NOTE : 8) + BAR;
+    const right = curve ? 12 : NOTE + BAR;  // the same for all that unfold in time, so that moments lie above each other
     const top = curve ? TOP + 14 : TOP;
     return {x: LEFT, y: top, width: Math.max(width - LEFT - right, 40), height: Math.max(height - top - BOTTOM, 40)};
   }
@@ -99,7 +99,7 @@ export class Pane {
     const used = context.measureText(title).width + 8;
     context.font = context.font.replace("600 ", "");
     context.fillStyle = this.soft;
-    if (box.width - used > 80) context.fillText(this.picture.facts, box.x + used, 13, box.width - used + 60);
+    context.fillText(shortened(context, this.picture.facts, box.width - used), box.x + used, 13);
   }
 
   #image(look) {
@@ -160,7 +160,7 @@ export class Pane {
     for (const {at, text} of timeTicks(window, box.width / 75)) {
       const x = box.x + (at - from) / (to - from) * box.width;
       stroke(context, x, box.y + box.height, x, box.y + box.height + 4);
-      context.fillText(text, Math.min(Math.max(x, box.x + 8), this.size[0] - 16), box.y + box.height + 6);
+      context.fillText(text, x, box.y + box.height + 6);
     }
   }
 
@@ -178,7 +178,7 @@ export class Pane {
   }
 
   #bar(context, box, look) {
-    const [low, high] = this.range(look), x = box.x + box.width + this.size[0] - box.x - box.width - BAR + 4, width = 10;
+    const [low, high] = this.range(look), x = this.size[0] - BAR + 4, width = 10;
     const table = look.tables[look.colormap];
     for (let y = 0; y < box.height; y++) {
       const k = 3 * Math.round(255 * (1 - y / (box.height - 1)));
@@ -206,7 +206,7 @@ export class Pane {
     const y = value => box.y + (top - Math.min(Math.max(value, range[0]), top)) / (top - range[0]) * box.height;
     const scale = this.scale(picture.scale), gap = 34 / box.width;
     context.strokeStyle = this.line;
-    const grid = hertzTicks(scale, [low, high], gap), levels = roundTicks([range[0], top], Math.max(2, box.height / 36));
+    const grid = hertzTicks(scale, [low, high], gap), levels = roundTicks([range[0], top], Math.max(3, box.height / 26));
     for (const tick of grid) stroke(context, x(tick.at), box.y, x(tick.at), box.y + box.height);
     for (const tick of levels) stroke(context, box.x, y(tick.at), box.x + box.width, y(tick.at));
     context.save();
@@ -322,6 +322,14 @@ export class Pane {
     Object.assign(context, {strokeStyle: region ? REGION : "#fff", lineWidth: 1});
     context.strokeRect(x, y, w, h);
   }
+}
+
+// As much of a text as there is room for.
+function shortened(context, text, room) {
+  if (context.measureText(text).width <= room) return text;
+  const letters = [...text];
+  while (letters.length && context.measureText(letters.join("") + "…").width > room) letters.pop();
+  return letters.length > 3 ? letters.join("").trimEnd() + "…" : "";
 }
 
 function stroke(context, x0, y0, x1, y1) {

@@ -220,7 +220,10 @@ export function pointText(picture, time, height) {
 
 export function regionText(region) {
   const span = region.end > region.start ? `${clock(region.start, .01)} – ${clock(region.end, .01)}` : clock(region.start, .01);
-  return region.low === null ? span : `${span}, ${hertzText(region.low)} – ${hertzText(region.high)}`;
+  if (region.low === null) return span;
+  const unit = {"frequency": " Hz", "tempo": " BPM", "lag": " s"}[region.axis], text = unit === " Hz" ? hertz => hertzText(Math.round(hertz)) : number => String(Number(number.toFixed(2)));
+  if (!unit) return `${span}, ${NOTES[Math.max(0, Math.round(region.low))]} – ${NOTES[Math.min(11, Math.round(region.high))]}`;
+  return `${span}, ${text(region.low)} – ${text(region.high)}${unit}`;
 }
 
 export function regionsCsv(regions) {
