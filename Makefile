@@ -104,9 +104,22 @@ unit: $(DEV) ## the tests that a notebook cannot show
 	$(call say,unit: pytest)
 	@$(BIN)/python -m pytest
 
+# tests/lab.py looks for the same names
+CHROMIUM := chromium chromium-browser google-chrome
+
+.PHONY: browser
+browser: ## install Chromium for the browser tests, where the system allows it
+	@for name in $(CHROMIUM); do ! command -v "$$name" >/dev/null || exit 0; done; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" -eq 0 ]; then \
+	    echo "── browser: apt-get install chromium"; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu >/dev/null && exit 0; \
+	fi; \
+	echo "The browser tests need Chromium or Chrome: install it so that the shell knows it as one of $(CHROMIUM)"; exit 1
+
 .PHONY: bench
 bench: $(DEV) ## time SONIC against its peers
-	@for file in $(sort $(wildcard bench/*.py)); do echo "── $$file"; $(BIN)/python "$$file"; done
+	@for file in $(sort $(filter-out %_rival.py,$(wildcard bench/*.py))); do echo "── $$file"; $(BIN)/python "$$file"; done
 
 .PHONY: clean
 clean: ## remove what was built, but not .venv

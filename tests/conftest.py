@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import lab
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -16,3 +24,49 @@ def recordings() -> list[Path]:
     if not files:
         pytest.skip(f"no recordings in {SHARED / 'audio'}")
     return files
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    "Browser tests come last: they are the dearest, and playwright's event loop stays with the thread it began in."
+    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    "One Chromium for all tests; where there is none, tests skip, or fail on a machine that is there to test."
+    if reason := lab.missing():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    with lab.browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def jupyterlab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lab.Server]:
+    "One JupyterLab for all tests, over an empty folder."
+    with lab.server(tmp_path_factory.mktemp("notebooks")) as started:
+        yield started
+
+
+@pytest.fixture
+def tab(
+    request: pytest.FixtureRequest, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[lab.Tab]:
+    "A fresh page; if the test fails, a screenshot is named after it."
+    monkeypatch.setenv("SONIC_SHOTS", os.environ.get("SONIC_SHOTS") or str(tmp_path))
+    failed = request.session.testsfailed
+    with closing(lab.Tab(browser)) as fresh:
+        yield fresh
+        if request.session.testsfailed > failed:
+            print("screenshot:", fresh.shot(request.node.name))
+
+
+@pytest.fixture
+def notebook(request: pytest.FixtureRequest, tab: lab.Tab, jupyterlab: lab.Server) -> Callable[..., lab.Tab]:
+    "Called with the sources of its cells: a fresh notebook, open in a fresh page, that has not been run."
+
+    def write_and_open(*cells: str) -> lab.Tab:
+        path = lab.write_notebook(jupyterlab.folder / f"{request.node.name}.ipynb", cells)
+        tab.open(jupyterlab, path.name)
+        return tab
+
+    return write_and_open

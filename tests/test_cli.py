@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,11 +13,11 @@ import pandas as pd
 import pytest
 import soundfile
 
-COMMANDS = ["render", "show", "info", "demo", "config"]
+COMMANDS = ["render", "show", "info", "lab", "demo", "config"]
 
 
-def sonic(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    settings = os.environ | {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
+def sonic(*arguments: object, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+    settings = os.environ | {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"} | more
     command = [str(Path(sys.executable).with_name("sonic")), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=settings, cwd=cwd)
 
@@ -115,6 +116,36 @@ def test_show_and_info(song, tmp_path):
     facts = sonic("info", song).stdout
     assert "44100 Hz" in facts and "A minor" in facts and "120" in facts
     assert sonic("info", tmp_path / "none.mp3").returncode == 2
+
+
+@pytest.fixture
+def jupyterlab_stand_in(tmp_path) -> str:
+    "A folder with a jupyterlab that only says what it was told."
+    module = tmp_path / "modules" / "jupyterlab" / "__main__.py"
+    module.parent.mkdir(parents=True)
+    module.with_name("__init__.py").touch()
+    module.write_text("import sys; print(*sys.argv[1:], sep='|'); sys.exit(7)")
+    return str(module.parents[1])
+
+
+def test_lab_opens_a_notebook_and_never_overwrites_one(song, tmp_path, jupyterlab_stand_in):
+    arguments = ("lab", song.parent, "--no-browser", "--port", 9000, "--", "--browser=firefox")
+    done = sonic(*arguments, cwd=tmp_path, PYTHONPATH=jupyterlab_stand_in)
+    notebook = tmp_path / "sonic-lab.ipynb"
+    told = done.stdout.strip().split("|")
+    assert told[0] == str(notebook) and told[2:] == ["--no-browser", "--port=9000", "--browser=firefox"]
+    assert (done.returncode, done.stderr) == (7, "")  # JupyterLab's own exit code
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    assert f"studio({str(song.parent)!r})" in "".join(cells[1]["source"])
+    notebook.write_text("mine")
+    done = sonic("lab", cwd=tmp_path, PYTHONPATH=jupyterlab_stand_in)
+    assert notebook.read_text() == "mine" and "is there already" in done.stderr
+    assert sonic("lab", tmp_path / "nowhere", cwd=tmp_path, PYTHONPATH=jupyterlab_stand_in).returncode == 2
+
+
+def test_lab_runs_no_program_that_lies_in_the_folder(tmp_path, jupyterlab_stand_in):
+    (tmp_path / "jupyterlab.py").write_text("print('from here')")
+    assert "from here" not in sonic("lab", cwd=tmp_path, PYTHONPATH=jupyterlab_stand_in).stdout
 
 
 def test_real_recordings_all_become_pictures(recordings, tmp_path):

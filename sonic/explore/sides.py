@@ -74,7 +74,7 @@ def headline(
     facts += [f"{bpm:.0f} BPM"] if bpm else []
     facts += [f"{name}={value}" for name, value in changed(side.config, since=other).items()] if other else []
     told = {"title": side.track.title, "artist": side.track.artist, "start": side.start, "seconds": side.clip.seconds}
-    return told | {"total": side.track.seconds, "facts": "  ·  ".join(facts), "notes": list(side.clip.notes)}
+    return told | {"total": side.track.seconds, "facts": " · ".join(facts), "notes": list(side.clip.notes)}
 
 
 def changed(

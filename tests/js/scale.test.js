@@ -108,13 +108,13 @@ test("what is read under the pointer", () => {
   assert.equal(scale.lookUp(mel, .02, MEL[0]).column, 1);
   assert.equal(scale.lookUp(mel, 5, 440), null);
   assert.equal(scale.lookUp(mel, 0, 99999), null);
-  assert.match(scale.pointText(mel, 0, 440), /^0:00\.000 {2}· {2}440\.0 Hz {2}· {2}A4 {2}· {2}−?\d+\.\d dB {2}· {2}frame 0, row \d+$/);
+  assert.match(scale.pointText(mel, 0, 440), /^0:00\.000 · 440\.0 Hz · A4 · −?\d+\.\d dB · frame 0, row \d+$/);
   const chroma = {...mel, decibel: false, low: 0, high: 1, rows: 12, axis: {name: "pitch class", values: [...Array(12).keys()]}};
-  assert.match(scale.pointText(chroma, .01, 9), /A {2}· {2}0\.\d\d {2}· {2}frame/);
+  assert.match(scale.pointText(chroma, .01, 9), /A · 0\.\d\d · frame/);
   const tempo = {...chroma, rows: 3, axis: {name: "tempo", values: [60, 120, 240]}};
-  assert.match(scale.pointText(tempo, 0, 120), /120\.0 BPM {2}· {2}0\.500 s a beat/);
+  assert.match(scale.pointText(tempo, 0, 120), /120\.0 BPM · 0\.500 s a beat/);
   const curve = {kind: "curve", scale: "log", edges: [20, 20480], points: 10, decibel: true, levels: Float32Array.from({length: 10}, (_, k) => -k)};
-  assert.equal(scale.pointText(curve, null, 30), "30.0 Hz  ·  B0 −49 ¢  ·  0.0 dB");
+  assert.equal(scale.pointText(curve, null, 30), "30.0 Hz · B0 −49 ¢ · 0.0 dB");
   assert.equal(scale.lookUp(curve, null, 20000).value, -9);
 });
 

@@ -153,7 +153,7 @@ class Explorer {
       const span = `${clock(track.start)} – ${clock(track.start + track.seconds)}${track.total ? ` of ${clock(track.total)}` : ""}`;
       const name = this.sides > 1 ? `${"AB"[side]}: ${track.title}` : track.title;
       return element("div", {className: "head"}, element("span", {className: "title", textContent: name}),
-        element("span", {className: "soft", textContent: [track.artist, span, track.facts, ...track.notes].filter(Boolean).join("  ·  ")}));
+        element("span", {className: "soft", textContent: [track.artist, span, track.facts, ...track.notes].filter(Boolean).join(" · ")}));
     }));
     const [first] = this.about.tracks, total = first.total ?? 0;
     this.stretch.hidden = !this.about.live || this.sides > 1 || total <= first.seconds + 0.5;
@@ -269,7 +269,7 @@ class Explorer {
 
   #loop(span) {
     this.look.loop = this.sound.loop = span;
-    if (span && (this.look.cursor < span[0] || this.look.cursor >= span[1])) this.seek(span[0]);
+    if (span && this.sound.playing && (this.look.cursor < span[0] || this.look.cursor >= span[1])) this.seek(span[0]);
     this.paintCover();
     this.refresh();
   }

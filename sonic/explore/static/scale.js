@@ -204,7 +204,7 @@ export function lookUp(picture, time, height) {
 export function pointText(picture, time, height) {
   const found = lookUp(picture, time, height), value = found ? levelText(picture, found.value) : "";
   if (picture.kind === "curve") {
-    return found ? [`${height.toFixed(1)} Hz`, noteText(height), value].join("  ·  ") : "";
+    return found ? [`${height.toFixed(1)} Hz`, noteText(height), value].join(" · ") : "";
   }
   const what = {
     "frequency": hertz => [`${hertz.toFixed(1)} Hz`, noteText(Math.max(hertz, 1))],
@@ -213,7 +213,7 @@ export function pointText(picture, time, height) {
     "lag": lag => [`lag ${lag.toFixed(3)} s`, lag > 0 ? `${(60 / lag).toFixed(1)} BPM` : ""],
   }[picture.axis.name](height);
   const bin = found ? `frame ${found.column}, row ${found.row}` : "";
-  return [clock(time, 0.001), ...what, value, bin].filter(Boolean).join("  ·  ");
+  return [clock(time, 0.001), ...what, value, bin].filter(Boolean).join(" · ");
 }
 
 // ---- regions: {start, end, low, high, label}, seconds of the recording and the unit of the axis; low and high may be null

@@ -39,7 +39,7 @@ export class Sound {
   seek(time) {
     const at = Math.min(Math.max(time, this.start), this.end);
     const audio = this.audio;
-    if (!audio) return;
+    if (!audio || !Number.isFinite(at)) return;
     if (audio.readyState >= 1) {
       this.wish = null;
       audio.currentTime = at - this.start;
@@ -50,7 +50,8 @@ export class Sound {
   }
 
   play() {
-    if (this.time >= this.end - 0.01) this.seek(this.loop ? this.loop[0] : this.start);
+    const [from, to] = this.loop ?? [this.start, this.end];
+    if (this.time >= to - 0.01 || (this.loop && this.time < from)) this.seek(from);
     return this.audio?.play().catch(() => this.changed("pause"));  // a browser may want a click first
   }
 
