@@ -161,8 +161,12 @@ def test_mouse(shown, sounds):
     assert state(widget)["window"] == pytest.approx([6, 9], abs=0.05)
     low, high = widget.evaluate("node => node.explorer.panes.values().next().value.heights")
     assert 100 < low < high < 11025
+    strip = widget.locator("canvas.overview").bounding_box()
+    mouse.click(strip["x"] + strip["width"] / 4, strip["y"] + 8)  # the part that is seen, along the whole
+    assert state(widget)["window"] == pytest.approx([1.5, 4.5], abs=0.1)
     mouse.dblclick(*place(widget, 0.5, 0.5))
     assert state(widget)["window"] == [0, 12]
+    assert widget.locator("canvas.overview").is_hidden()
     mouse.wheel(0, -400)  # the picture has the focus
     from_, to = state(widget)["window"]
     assert 0 < from_ < 6 < to < 12

@@ -35,11 +35,11 @@ def style(
 def script(
     *names: str,  # files in `sonic/explore/static`, each after those that it imports
 ) -> str:  # JavaScript
-    "Modules as one: what one imports from another is already there."
+    "Modules as one: what one imports from another is already there. No text in them may span lines."
     text = style(*names)
     wanted = set(re.findall(r'^import .* from "\./([\w.]+)";$', text, re.MULTILINE))
     assert wanted <= set(names), f"{wanted - set(names)} must be joined too"
-    return re.sub(r'^import .* from "\./[\w.]+";\n', "", text, flags=re.MULTILINE)
+    return re.sub(r'^(import .* from "\./[\w.]+";|\s*//.*)?\n|^ +', "", text, flags=re.MULTILINE)
 
 # %% ../../nbs/explore/01_page.ipynb #78bf0a2e
 _START = """

@@ -84,6 +84,7 @@ class Explorer {
     this.help = element("div", {className: "help", hidden: true}, element("p", {textContent: MOUSE}),
       element("dl", {}, ...HELP.map(([key, what]) => element("div", {}, element("dt", {textContent: key}), element("dd", {textContent: what})))));
     this.grid = element("div", {className: "grid"});
+    this.overview = element("canvas", {className: "overview", title: "All of it, and the part that is seen; drag it along", hidden: true});
     this.readout = element("output", {className: "readout", "aria-label": "Under the pointer"});
     this.live = element("div", {className: "unseen", "aria-live": "polite"});
     this.buttons = Object.entries(VIEWS).map(([view, label], k) => {
@@ -106,7 +107,7 @@ class Explorer {
     this.settings = new Settings((name, value) => this.#set(name, value));
     this.message = element("div", {className: "said", role: "alert"});
     this.regions = new Regions((what, k, text) => this.#regionAct(what, k, text));
-    this.root = element("div", {className: "sonic sonic-explorer"}, this.title, this.transport, this.help, this.grid, this.readout, this.live,
+    this.root = element("div", {className: "sonic sonic-explorer"}, this.title, this.transport, this.help, this.grid, this.overview, this.readout, this.live,
       this.painting, this.settings.node, this.message, this.regions.node);
     this.root.explorer = this;
     el.append(this.root);
@@ -203,10 +204,29 @@ class Explorer {
       pane.node.classList.toggle("heard", this.sides > 1 && pane.side === this.sound.side);
     }
     this.paintCover();
+    this.#paintOverview();
     this.root.dataset.painted = String(Number(this.root.dataset.painted ?? 0) + 1);
   }
 
   paintCover() { for (const pane of this.panes.values()) pane.paintCover(this.look); }
+
+  // A strip of the whole stretch, as long as only a part of it is seen.
+  #paintOverview() {
+    const [from, to] = this.look.window, [low, high] = this.limits, pane = [...this.panes.values()].find(each => each.picture.kind === "image");
+    this.overview.hidden = !pane || to - from >= (high - low) * .999;
+    if (this.overview.hidden) return;
+    const {x, width} = pane.box, ratio = window.devicePixelRatio || 1, context = this.overview.getContext("2d"), at = time => (time - low) / (high - low) * width;
+    Object.assign(this.overview, {width: Math.round(width * ratio), height: 24 * ratio});
+    Object.assign(this.overview.style, {width: `${width}px`, height: "24px", marginLeft: `${x}px`});
+    context.scale(ratio, ratio);
+    const {start, step, columns} = pane.picture;
+    context.drawImage(pane.image, at(start), 0, at(start + step * columns) - at(start), 24);
+    context.fillStyle = "#000a";
+    context.fillRect(0, 0, at(from), 24);
+    context.fillRect(at(to), 0, width - at(to), 24);
+    context.strokeStyle = "#fff";
+    context.strokeRect(at(from) + .5, .5, Math.max(at(to) - at(from) - 1, 1), 23);
+  }
 
   // Everything around the pictures that may have changed.
   refresh() {
@@ -408,6 +428,14 @@ class Explorer {
     cover.addEventListener("keydown", event => this.#key(pane, event));
   }
 
+  // The part that is seen, around a place in the strip.
+  #drag(event) {
+    if (!event.buttons) return;
+    const [from, to] = this.look.window, [low, high] = this.limits, share = event.offsetX / this.overview.clientWidth;
+    this.look.window = within([low + share * (high - low) - (to - from) / 2, to - from], this.limits);
+    this.paint();
+  }
+
   #dragged(pane, {from, to, region}) {
     const a = pane.at(...from, this.look), b = pane.at(...to, this.look);
     const tall = Math.abs(to[1] - from[1]) > 24, heights = [a.height, b.height].sort((x, y) => x - y);
@@ -512,6 +540,8 @@ class Explorer {
     on("change:_message", () => this.#answered());
     for (const name of LOOK) on(`change:${name}`, () => this.#told(name));
     this.volume.addEventListener("input", () => this.sound.set("volume", Number(this.volume.value)));
+    this.overview.addEventListener("mousedown", event => event.preventDefault());  // the picture keeps the focus
+    for (const name of ["pointerdown", "pointermove"]) this.overview.addEventListener(name, event => this.#drag(event));
     this.root.addEventListener("pointerleave", () => this.tell());
     this.root.addEventListener("focusout", event => { if (!this.arranging && !this.root.contains(event.relatedTarget)) this.tell(); });
     const observer = new ResizeObserver(() => this.#layout());
