@@ -10,20 +10,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 # %% auto #0
 __all__ = ['SonicError', 'setting', 'Section', 'AudioSettings', 'StftSettings', 'MelSettings', 'ChromaSettings', 'FftSettings',
            'TempogramSettings', 'PictureSettings', 'Config', 'make_config', 'setting_names', 'About', 'about',
-           'config_text', 'read_config', 'read_toml', 'fingerprint', 'setting_rows']
+           'allowed', 'fingerprint', 'setting_rows']
 
 # %% ../nbs/00_config.ipynb #ff5b20a7
 class SonicError(ValueError):
@@ -225,7 +222,9 @@ def about(
     return About(field.description or "", extra["unit"], choices, low, high, int in kinds, type(None) in kinds)
 
 
-def _allowed(name: str) -> str:
+def allowed(
+    name: str,  # dotted
+) -> str:
     "What a setting may be, in words: 'a whole number between 1 and 1024 bands'."
     what = about(name)
     if what.choices:
@@ -242,46 +241,7 @@ def _complaint(error: ValidationError) -> str:
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     name = ".".join(str(part) for part in first["loc"][:2])
-    return f"{name}={first['input']} must be {_allowed(name)}"
-
-# %% ../nbs/00_config.ipynb #77bd3356
-def config_text(
-    config: Config,
-    *,
-    recipe: Mapping[str, Any] | None = None,  # facts to keep beside the settings: versions, hashes
-) -> str:  # TOML
-    "The text of a `sonic.toml`."
-    document = tomlkit.document()
-    if recipe:
-        document["recipe"] = dict(recipe)
-    for section, settings in config.model_dump().items():
-        table = tomlkit.table()
-        for key, value in settings.items():
-            help = _help(f"{section}.{key}")
-            if value is None:  # TOML has no word for none
-                table.add(tomlkit.comment(f"{key} is not set: {help}"))
-            else:
-                table.add(key, tomlkit.item(value).comment(help))
-        document[section] = table
-    return tomlkit.dumps(document)
-
-
-def _help(name: str) -> str:
-    "What a setting does, and what it may be."
-    return f"{_field(name).description} ({_allowed(name)})"
-
-
-def read_config(path: str | Path) -> Config:  # of a `sonic.toml`
-    "The configuration in a file; what it does not mention keeps its default."
-    return make_config({name: table for name, table in read_toml(path).items() if name != "recipe"})
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    "The tables of a `sonic.toml`, `[recipe]` among them."
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SonicError(f"{path} cannot be read as a sonic.toml: {error}") from None
+    return f"{name}={first['input']} must be {allowed(name)}"
 
 # %% ../nbs/00_config.ipynb #91f1a103
 def fingerprint(
@@ -299,4 +259,4 @@ def setting_rows(
 ) -> list[tuple[str, str, str, str]]:  # name, value, what it may be, help
     "The table of all settings."
     values = {n: "none" if v is None else str(v) for n, v in _dotted((config or Config()).model_dump()).items()}
-    return [(n, value, _allowed(n), _field(n).description or "") for n, value in values.items()]
+    return [(n, value, allowed(n), about(n).help) for n, value in values.items()]

@@ -13,8 +13,10 @@ import re
 import unicodedata
 from pathlib import Path
 
+from .config import SonicError
+
 # %% auto #0
-__all__ = ['write_file', 'file_stem', 'folder_name']
+__all__ = ['write_file', 'save_file', 'file_stem', 'folder_name']
 
 # %% ../nbs/01_files.ipynb #ac862422
 def write_file(
@@ -31,6 +33,18 @@ def write_file(
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def save_file(
+    path: str | os.PathLike[str],  # its folder is made if need be
+    data: bytes,
+) -> None:
+    "Write a file that somebody asked for. Raises `SonicError` if it cannot be written."
+    try:
+        write_file(path, data)
+    except OSError as error:
+        name = "".join(letter if letter.isprintable() else "\ufffd" for letter in os.fspath(path))
+        raise SonicError(f"{name} cannot be written: {error.strerror}") from None
 
 # %% ../nbs/01_files.ipynb #a64cbd15
 def file_stem(

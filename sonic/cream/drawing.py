@@ -7,14 +7,13 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/dr
 # %% ../../nbs/cream/13_drawing.ipynb #f7a0da87
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..config import Config
 from .chroma import PITCH_CLASSES
+from .outline import peaks, third_octaves
 from .part import part, rescale
 from .picture import amplitude_db, curve, curve_axis, level_range, palette, peak_of
 from .spectrum import Axis, View
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['COLUMNS', 'DRAW', 'TITLES', 'shrink', 'third_octaves', 'peaks', 'draw']
+__all__ = ['COLUMNS', 'DRAW', 'TITLES', 'shrink', 'draw']
 
 # %% ../../nbs/cream/13_drawing.ipynb #3fe1eb24
 COLUMNS = 1000  # at most so many
@@ -141,41 +140,7 @@ def _tempogram(
         side: dict[str, Any] = {"va": "top", "xytext": (0, -3)} if row > 0.9 * len(view.values) else {"xytext": (0, 3)}
         _note(ax, f"{bpm:.0f} BPM", (0.99, row), xycoords=ax.get_yaxis_transform(), ha="right", **side)
 
-# %% ../../nbs/cream/13_drawing.ipynb #cdb56560
-def third_octaves(
-    view: View,  # fft
-    *,
-    at: np.ndarray,  # Hz, shape (n,), up to the highest frequency
-) -> np.ndarray:  # amplitude, shape (n,); NaN where a third of an octave is less than two bins
-    "Root mean square of the amplitudes from a sixth of an octave below each frequency to a sixth above."
-    bins, power = view.row_axis.values, view.values[:, 0].astype(float) ** 2
-    sums = np.append(0, np.cumsum((power[1:] + power[:-1]) / 2))  # of straight lines between the bins
-
-    def below(hertz: np.ndarray) -> np.ndarray:
-        place = np.clip(hertz / bins[1], 0, len(bins) - 1)
-        k = np.minimum(place.astype(int), len(bins) - 2)
-        t = place - k
-        return sums[k] + power[k] * t + (power[k + 1] - power[k]) * t**2 / 2
-
-    low, high = at / 2 ** (1 / 6), np.minimum(at * 2 ** (1 / 6), bins[-1])
-    mean = np.maximum(below(high) - below(low), 0) / (high - low) * bins[1]
-    return np.where(high - low >= 2 * bins[1], np.sqrt(mean), np.nan)
-
 # %% ../../nbs/cream/13_drawing.ipynb #3a79c444
-def peaks(
-    view: View,  # fft
-) -> Iterator[float]:  # Hz, the strongest first
-    "Peaks 10 dB above what lies within a third of an octave on either side, where bins are narrower than a whole tone."
-    hertz, level = view.row_axis.values, amplitude_db(view.values[:, 0])
-    first = math.ceil(1 / (2 ** (1 / 6) - 1))
-    tops = np.flatnonzero((level[first:-1] > level[first - 1 : -2]) & (level[first:-1] >= level[first + 1 :])) + first
-    for top in tops[np.argsort(-level[tops], kind="stable")]:
-        reach = int(top * (2 ** (1 / 3) - 1))
-        if level[top] - max(level[top - reach : top].min(), level[top : top + reach + 1].min()) >= 10:
-            before, middle, after = level[top - 1 : top + 2]
-            yield float((top + (before - after) / (2 * (before - 2 * middle + after))) * hertz[1])  # top of a parabola
-
-
 def _name_peaks(ax: Axes, view: View, *, hertz: np.ndarray, line: np.ndarray) -> None:
     "Names of notes at the six strongest peaks of the line, without those that would touch."
     taken: list[float] = []

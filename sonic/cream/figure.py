@@ -23,7 +23,7 @@ from .spectrum import View
 from .tempo import tempo
 from .ticks import STYLE, clock, plain, sharp, words
 from .views import VIEWS, spectrum_of
-from ..files import write_file
+from ..files import save_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,10 +110,7 @@ def save(
     if format not in FORMATS:
         raise SonicError(f"{plain(os.fspath(path))} must end in .png, .svg or .pdf")
     data, _ = _file(drawn, format)
-    try:
-        write_file(path, data)
-    except OSError as error:
-        raise SonicError(f"{plain(os.fspath(path))} cannot be written: {error.strerror}") from None
+    save_file(path, data)
 
 # %% ../../nbs/cream/14_figure.ipynb #71a491e0
 def show(

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..config import Config, SonicError, make_config, read_toml
+from ..config import Config, SonicError, make_config
+from ..configfile import read_toml
 from .picture import level_range, read_levels, to_values
 from .render import MANIFEST, RECIPE, recipe_of
 from .views import VIEWS

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..config import Config, SonicError, config_text, fingerprint
+from ..config import Config, SonicError, fingerprint
+from ..configfile import config_text
 from .audio import Clip, load
 from .jobs import Outcome, check_jobs, run
 from .layouts import open_collection

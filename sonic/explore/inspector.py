@@ -15,91 +15,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import numpy as np
 import traitlets
 
-from ..config import Config, SonicError, config_text
+from ..config import Config, SonicError
+from ..configfile import config_text
 from ..cream.figure import save
-from ..cream.ticks import plain
-from ..cream.views import check_views, views
-from .messages import LOOK, check_look, check_request, regions_csv, regions_frame
+from ..cream.views import VIEWS, check_views, views
+from .messages import LOOK, regions_csv, regions_frame
 from .page import page, script, style
-from .panes import COLORMAPS, colour_tables, controls
+from .panes import controls
 from .sides import Side, changed, code, draw_figure, draw_panes, headline, look_at, recipe
 from .track import Track, preview
-from ..files import write_file
+from .wire import SCRIPTS, STYLES, Wire
+from ..files import save_file
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['VIEW_NAMES', 'SCRIPTS', 'STYLES', 'Wire', 'Explorer']
+__all__ = ['Explorer']
 
 # %% ../../nbs/explore/05_inspector.ipynb #2d9f290c
-VIEW_NAMES = ("mel", "chroma", "fft", "tempogram")
-SCRIPTS = ("common.js", "scale.js", "sound.js", "pane.js", "controls.js", "explorer.js")
-STYLES = ("common.css", "explorer.css")
-
-
-class Wire(anywidget.AnyWidget):
-    "What kernel and browser share, and what the browser may change of it."
-
-    _esm = script(*SCRIPTS)
-    _css = style(*STYLES)
-
-    views = traitlets.List(traitlets.Unicode()).tag(sync=True)  # which are shown, from top to bottom
-    settings = traitlets.Dict().tag(sync=True)  # dotted names and values that differ from the configuration
-    offset = traitlets.Float().tag(sync=True)  # s, where the stretch starts in the recording
-    cursor = traitlets.Float().tag(sync=True)  # s of the recording
-    regions = traitlets.List().tag(sync=True)  # label, start, end in s; low, high, axis or none
-    loop = traitlets.Any(None).tag(sync=True)  # start and end in s; none: no loop
-    playing = traitlets.Bool().tag(sync=True)
-    colormap = traitlets.Unicode("magma").tag(sync=True)
-    ranges = traitlets.Dict().tag(sync=True)  # view: darkest and brightest value
-    follow = traitlets.Unicode("page").tag(sync=True)  # page, centre or off
-    scale = traitlets.Unicode("mel").tag(sync=True)  # of frequency: mel, log or linear
-    window = traitlets.Any(None).tag(sync=True)  # start and end in s of what is seen; none: all
-    heights = traitlets.Dict().tag(sync=True)  # view: lowest and highest that is seen
-
-    _heard = traitlets.Int().tag(sync=True)
-    _request = traitlets.Dict().tag(sync=True)
-    _message = traitlets.Dict({"seq": 0, "text": "", "error": False}).tag(sync=True)
-    _about = traitlets.Dict().tag(sync=True)
-    _controls = traitlets.List().tag(sync=True)
-    _values = traitlets.Dict().tag(sync=True)
-    _tables = traitlets.Dict(colour_tables(*COLORMAPS)).tag(sync=True)
-    _sound_a, _sound_b = (traitlets.Bytes().tag(sync=True) for _ in "ab")
-    _a_mel, _a_chroma, _a_fft, _a_tempogram = (traitlets.Dict().tag(sync=True) for _ in VIEW_NAMES)
-    _b_mel, _b_chroma, _b_fft, _b_tempogram = (traitlets.Dict().tag(sync=True) for _ in VIEW_NAMES)
-
-    @traitlets.validate(*LOOK)
-    def _check(self, proposal: Any) -> Any:
-        "Refuse what is no such thing, also from Python."
-        name, value = proposal.trait.name, check_look(proposal.trait.name, proposal.value)
-        if name == "colormap" and value not in self._tables:
-            self._tables = {**self._tables, **colour_tables(value)}
-        return value
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        "Take what the browser says, as far as it may say it."
-        taken, wrong = {}, ""
-        for name, value in sync_data.items():
-            try:
-                if name == "_request":
-                    taken[name] = check_request(value).model_dump(exclude_unset=True)
-                elif name in LOOK and (name != "colormap" or value in self._tables):
-                    taken[name] = check_look(name, value)
-                elif name in LOOK:
-                    raise SonicError("that colour map is not offered")
-            except SonicError as error:
-                wrong = str(error)
-        super().set_state(taken)
-        if wrong:
-            self._message = {"seq": 0, "text": wrong, "error": True}
-
-# %% ../../nbs/explore/05_inspector.ipynb #7b374c1c
 class Explorer(Wire):
     "One track, or two, to look at and to listen to."
 
@@ -115,7 +53,7 @@ class Explorer(Wire):
         if odd := set(look) - {name for name in LOOK if name[0] != "_"}:
             raise SonicError(f"the explorer has no {min(odd)}; it has {', '.join(n for n in LOOK if n[0] != '_')}")
         self._config, self._changes = config or Config(), ({}, dict(changes or {}))[: len(tracks)]
-        self._tracks, self._sides = tracks, [None] * len(tracks)
+        self._tracks, self._sides = tracks, list[Side]()
         self._busy = True  # nothing is drawn before all is there
         super().__init__(offset=self._config.audio.offset, colormap=self._config.picture.colormap)
         self._update(views=views)
@@ -129,7 +67,7 @@ class Explorer(Wire):
         offset = {"audio.offset": float(wish.get("offset", self.offset))}
         base = self._config.replace(**wish.get("settings", self.settings), **offset)
         configs = [base.replace(**changes) for changes in self._changes]
-        old = self._sides
+        old: Sequence[Side | None] = self._sides or [None] * len(configs)
         sides = [look_at(t, config=c, before=s) for t, c, s in zip(self._tracks, configs, old, strict=True)]
         panes = {view: draw_panes(sides, view=view) for view in shown if self._stale(view, sides)}
         new = [before is None or before.clip is not side.clip for before, side in zip(old, sides, strict=True)]
@@ -140,7 +78,7 @@ class Explorer(Wire):
             self._about = {"live": True, "tracks": about} if about else self._about
             self.views, self.offset = shown, base.audio.offset
             self.settings = changed(base, since=self._config.replace(**offset))
-            for view in VIEW_NAMES:
+            for view in VIEWS:
                 if self._stale(view, sides):
                     for k, _ in enumerate(sides):
                         setattr(self, f"_{'ab'[k]}_{view}", panes[view][k] if view in panes else {})
@@ -223,7 +161,7 @@ class Explorer(Wire):
         path: str | os.PathLike[str] | None = None,  # file to write; none: no file
     ) -> bytes:
         "What is seen as a PNG, with axes for print."
-        drawn = self.figure()
+        drawn: Any = self.figure()
         if path is not None:
             save(drawn, path)
         return drawn._repr_png_()[0]
@@ -238,7 +176,7 @@ class Explorer(Wire):
                 numbers |= {f"{name}{end}": view.values, rows: view.row_axis.values, columns: times}
         file = io.BytesIO()
         np.savez_compressed(file, **numbers)
-        _write(path, file.getvalue())
+        save_file(path, file.getvalue())
 
     def regions_frame(self) -> pd.DataFrame:  # label, start and end in s, low and high in the unit of the axis
         "The regions as a table, in the order of time."
@@ -246,7 +184,7 @@ class Explorer(Wire):
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         "The regions as a CSV file."
-        _write(path, regions_csv(self.regions).encode())
+        save_file(path, regions_csv(self.regions).encode())
 
     def to_html(
         self,
@@ -260,13 +198,5 @@ class Explorer(Wire):
         name = " and ".join(side.track.title for side in self._sides)
         text = page(state, title=name, script=script(*SCRIPTS), style=style(*STYLES))
         if path is not None:
-            _write(path, text.encode())
+            save_file(path, text.encode())
         return text
-
-
-def _write(path: str | os.PathLike[str], data: bytes) -> None:
-    "Write a file whole, or say why not."
-    try:
-        write_file(path, data)
-    except OSError as error:
-        raise SonicError(f"{plain(os.fspath(path))} cannot be written: {error.strerror}") from None

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..config import Config, about
-from ..cream.drawing import TITLES, shrink, third_octaves
+from ..cream.drawing import TITLES, shrink
+from ..cream.outline import third_octaves
 from ..cream.picture import amplitude_db, curve, curve_axis, level_range, palette, peak_of, to_levels
 from ..cream.spectrum import Spectrum, View
 from ..cream.tempogram import on_bpm_axis
@@ -52,7 +53,12 @@ def pane(
     "A view as a message to the browser."
     peak = peak_of(view, config=config) if peak is None else peak
     low, high = level_range(view.name, peak, config=config)
-    told = {"view": view.name, "title": TITLES[view.name], "facts": _facts(view, config), "shown": [low, high]}
+    told: dict[str, Any] = {
+        "view": view.name,
+        "title": TITLES[view.name],
+        "facts": _facts(view, config),
+        "shown": [low, high],
+    }
     told |= {"unit": _unit(view.name, config), "decibel": _decibel(view.name, config)}
     if view.name == "fft":
         return told | _curve(view, config, low, high)
@@ -74,7 +80,12 @@ def _curve(view: View, config: Config, low: float, high: float) -> dict[str, Any
     line = curve(view, settings=config.fft, width=POINTS)
     smooth = third_octaves(view, at=(edges[:-1] + edges[1:]) / 2)
     smooth = amplitude_db(smooth) if config.fft.unit == "dB" else smooth
-    told = {"kind": "curve", "edges": [float(edges[0]), float(edges[-1])], "scale": config.fft.axis, "points": POINTS}
+    told: dict[str, Any] = {
+        "kind": "curve",
+        "edges": [float(edges[0]), float(edges[-1])],
+        "scale": config.fft.axis,
+        "points": POINTS,
+    }
     told |= {"low": low, "high": high, "silent": bool(line.max() <= (low if config.fft.unit == "dB" else 0))}
     return told | {"levels": line.tobytes(), "smooth": smooth.astype(np.float32).tobytes()}
 
@@ -166,7 +177,7 @@ def _control(name: str, value: Any, nyquist: float) -> dict[str, Any]:
     choices: list[Any] = [2**power for power in POWERS.get(name, ())] or list(what.choices)
     if choices and value not in choices:
         choices = sorted([*choices, value])
-    told = {"name": name, "label": name.partition(".")[2], "help": what.help, "unit": what.unit}
+    told: dict[str, Any] = {"name": name, "label": name.partition(".")[2], "help": what.help, "unit": what.unit}
     told |= {"none": what.optional, "value": value}
     if choices:
         return told | {"choices": choices}
