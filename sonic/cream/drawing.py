@@ -7,6 +7,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/dr
 # %% ../../nbs/cream/13_drawing.ipynb #f7a0da87
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -197,7 +198,7 @@ def _fft(
     _name_peaks(ax, view, hertz=hertz, line=line)
 
 # %% ../../nbs/cream/13_drawing.ipynb #29db26a8
-DRAW = {"mel": _mel, "chroma": _chroma, "fft": _fft, "tempogram": _tempogram}
+DRAW: dict[str, Callable[..., None]] = {"mel": _mel, "chroma": _chroma, "fft": _fft, "tempogram": _tempogram}
 TITLES = {"mel": "Mel spectrogram", "chroma": "Chromagram", "fft": "Spectrum", "tempogram": "Tempogram"}
 
 

@@ -141,7 +141,7 @@ class Explorer(Wire):
     def _still(self) -> bytes:
         "A small JPEG of what is seen."
         file, drawn = io.BytesIO(), self.figure()
-        drawn.savefig(file, format="jpeg", dpi=72, pil_kwargs={"quality": 65, "optimize": True})
+        drawn.savefig(file, format="jpeg", dpi=80, pil_kwargs={"quality": 65, "optimize": True})
         return file.getvalue()
 
     def figure(self) -> Figure:

@@ -177,16 +177,27 @@ def code(
     source = side.track.source
     settings = {name: value for name, value in changed(side.config).items() if not name.startswith("audio.")}
     settings |= {"picture.colormap": look["colormap"]} if look["colormap"] != Config().picture.colormap else {}
-    given = f", **{settings!r}" if settings else ""
-    lines = ["import sonic", ""]
+    given = [f"**{settings!r}"] if settings else []
     if isinstance(source, Clip):
         a, b = (round(at * source.sample_rate) for at in (side.start, side.start + side.clip.seconds))
-        lines += [f"clip = sonic.Clip(clip.samples[{a}:{b}], {source.sample_rate})  # of the clip that was explored"]
+        sound = _call("sonic.Clip", [f"clip.samples[{a}:{b}]", str(source.sample_rate)]) + "  # of what was explored"
     else:
-        more = f"sample_rate={audio.sample_rate}, offset={audio.offset:g}, duration={side.clip.seconds!r}"
-        lines += [f"clip = sonic.load({source!r}, {more})"]
-    lines += [f"views = sonic.views(clip, {list(views)!r}{given})"]
+        more = [f"sample_rate={audio.sample_rate}", f"offset={audio.offset:g}", f"duration={side.clip.seconds!r}"]
+        sound = _call("sonic.load", [repr(source), *more])
+    lines = [
+        "import sonic",
+        "",
+        f"clip = {sound}",
+        "views = " + _call("sonic.views", ["clip", repr(list(views)), *given]),
+    ]
     for view in views:
-        some = "".join(f", {n}={v!r}" for n, v in part_of(look, view=view, start=side.start).items())
-        lines += [f"sonic.figure(views[{view!r}], title={title(side, sides, view=view)!r}{some}{given})"]
+        some = [f"{n}={v!r}" for n, v in part_of(look, view=view, start=side.start).items()]
+        named = f"title={title(side, sides, view=view)!r}"
+        lines += [_call("sonic.figure", [f"views[{view!r}]", named, *some, *given])]
     return "\n".join(lines) + "\n"
+
+
+def _call(function: str, arguments: Sequence[str]) -> str:
+    "A call as people write it: on one line if that is short."
+    line = f"{function}({', '.join(arguments)})"
+    return line if len(line) <= 88 else f"{function}(\n" + "".join(f"    {each},\n" for each in arguments) + ")"
