@@ -2,9 +2,9 @@
 
 python bench/explorer.py [ROUNDS] [STEPS] [OUT.json]      default 3 rounds of 50 steps
 
-A round measures both, one after the other, on the same song of 30 seconds; a ratio is the median of
-the rounds' ratios, for the machine may be busy. What only the explorer does (reading, seeking, playing in step) is measured
-by itself. Bytes are those of websocket messages as a browser receives them, 1 kB is 1000 bytes.
+A round measures both, one after the other, on the same song of 30 seconds; a ratio is the median of all ratios,
+for the machine may be busy. What only the explorer does (reading, seeking, playing in step) is measured by itself. Bytes
+are those of websocket messages as a browser receives them, 1 kB is 1000 bytes.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ SEEKS = """async node => {
     const {explorer} = node, audio = explorer.sound.audio, pane = explorer.panes.values().next().value, times = []
     const rect = pane.cover.getBoundingClientRect(), box = pane.box
     for (let k = 0; k < 40; k++) {
-        const at = {clientX: rect.x + box.x + (.05 + .9 * ((k * 7) % 40) / 40) * box.width, clientY: rect.y + box.y + 50, bubbles: true, pointerId: 1}
-        const heard = new Promise(done => audio.addEventListener('seeked', done, {once: true})), start = performance.now()
+        const x = rect.x + box.x + (.05 + .9 * ((k * 7) % 40) / 40) * box.width
+        const at = {clientX: x, clientY: rect.y + box.y + 50, bubbles: true, pointerId: 1}
+        const heard = new Promise(done => audio.addEventListener('seeked', done, {once: true}))
+        const start = performance.now()
         pane.cover.setPointerCapture = () => {}
         pane.cover.dispatchEvent(new PointerEvent('pointerdown', at))
         pane.cover.dispatchEvent(new PointerEvent('pointerup', at))
@@ -93,7 +95,11 @@ def alone(chromium: Browser, server: lab.Server, clip: Path, *, changes: int) ->
         tab.settle()
         widget = tab.page.locator(".sonic-explorer")
         sent, times = tab.traffic()["frames_sent"], []
-        for label, key in (("Darkest level", "ArrowRight"), ("Brightest level", "ArrowLeft"), ("Colour map", "ArrowDown")):
+        for label, key in (
+            ("Darkest level", "ArrowRight"),
+            ("Brightest level", "ArrowLeft"),
+            ("Colour map", "ArrowDown"),
+        ):
             widget.get_by_label(label).focus()
             for _ in range(4 if label == "Colour map" else 40):
                 count = tab.page.evaluate("drawn.length")
@@ -133,21 +139,35 @@ def report(rounds: list[tuple[dict[str, float], dict[str, float]]], told: dict[s
         print(f"{what:<44}{mine:>12}{theirs:>12}{times:>10}   {goal}")
 
     row("", "SONIC", "interact", "ratio", "goal")
-    goals = {"p50_ms": "", "p95_ms": "ratio at least 5; at most 100 ms on a quiet machine", "change_kB": "at most 170 kB"}
+    goals = {
+        "p50_ms": "",
+        "p95_ms": "ratio at least 5; at most 100 ms on a quiet machine",
+        "change_kB": "at most 170 kB",
+    }
     goals |= {"first_kB": "at most 450 kB", "first_ms": "at most 1500 ms"}
-    names = {"p50_ms": "setting to picture, median, ms", "p95_ms": "setting to picture, 95 %, ms", "change_kB": "a change, kB"}
+    names = {
+        "p50_ms": "setting to picture, median, ms",
+        "p95_ms": "setting to picture, 95 %, ms",
+        "change_kB": "a change, kB",
+    }
     names |= {"first_kB": "first display with 30 s of sound, kB", "first_ms": "first display, ms"}
     for name, what in names.items():
         mine, theirs = (statistics.median(each[side][name] for each in rounds) for side in (0, 1))
         row(what, f"{mine:.0f}", f"{theirs:.0f}", f"{ratio(rounds, name):.1f}", goals[name])
-    growth = [f"{statistics.median(e[s]['kernel_after_MB'] - e[s]['kernel_before_MB'] for e in rounds):.0f}" for s in (0, 1)]
+    growth = [
+        f"{statistics.median(e[s]['kernel_after_MB'] - e[s]['kernel_before_MB'] for e in rounds):.0f}" for s in (0, 1)
+    ]
     row("kernel's growth over the steps, MB", *growth)
     row("range or colours to picture, 95 %, ms", f"{told['look_p95_ms']:.1f}", goal="at most 16 ms")
     row("messages to the kernel for that", f"{told['look_messages']:.0f}", goal="0")
     row("click to sound, 95 %, ms", f"{told['seek_p95_ms']:.1f}", goal="below 50 ms")
     row("cursor against the sound's clock, 95 %, ms", f"{told['cursor_p95_ms']:.1f}", goal="below 5 ms")
     row("frames a second while playing", f"{told['frames_per_s']:.0f}", goal="at least 50")
-    row(f"kernel's growth over {told['changes']:.0f} changes, MB", f"{told['kernel_growth_MB']:.1f}", goal="at most 40 MB")
+    row(
+        f"kernel's growth over {told['changes']:.0f} changes, MB",
+        f"{told['kernel_growth_MB']:.1f}",
+        goal="at most 40 MB",
+    )
     row("page's growth over them, MB", f"{told['page_growth_MB']:.1f}", goal="at most 5 MB")
     row("page from disk, kB", f"{told['static_kB']:.0f}", goal="at most 600 kB")
     row("requests of that page", f"{told['static_requests']:.0f}", goal="0")

@@ -17,12 +17,10 @@ import typer
 from . import __version__
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sonic.config import Config
 
 # %% auto #0
-__all__ = ['app', 'Settings', 'ConfigFile', 'Jobs', 'main', 'render', 'show', 'info', 'demo', 'config']
+__all__ = ['app', 'Settings', 'ConfigFile', 'Jobs', 'main', 'render', 'show', 'info', 'lab', 'demo', 'config']
 
 # %% ../nbs/90_cli.ipynb #88c70e8b
 app = typer.Typer(
@@ -83,7 +81,8 @@ Jobs = Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", help="Pro
 
 def _config(file: Path | None, settings: list[str], **more: Any) -> Config:
     "The settings of a command."
-    from sonic.config import Config, SonicError, make_config, read_config
+    from sonic.config import Config, SonicError, make_config
+    from sonic.configfile import read_config
 
     if file is None and Path("sonic.toml").exists():
         file = Path("sonic.toml")
@@ -128,20 +127,19 @@ def render(
     from time import perf_counter
 
     from sonic.cream.render import render as draw
+    from sonic.cream.summary import failed, summary
 
     more = _size(size) | ({"picture.format": format} if format else {})
-    options: dict[str, Any] = {"jobs": jobs, "arrays": arrays, "folders": folders, "progress": not quiet}
-    options |= {
-        "views": [name.strip() for name in views.split(",") if name.strip()],
-        "config": _config(config, set, **more),
-    }
-    start = perf_counter()
+    names, start = [name.strip() for name in views.split(",") if name.strip()], perf_counter()
+    options: dict[str, Any] = {"views": names, "jobs": jobs, "arrays": arrays, "folders": folders}
+    options |= {"config": _config(config, set, **more), "progress": not quiet}
     try:
         manifest = draw(source, out, **options)
     except KeyboardInterrupt:
         print("\nsonic: stopped; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(130) from None
-    raise typer.Exit(_summarise(manifest, out, perf_counter() - start))
+    print(*summary(manifest, out=out, seconds=perf_counter() - start), sep="\n")
+    raise typer.Exit(3 if len(failed(manifest)) else 0)
 
 # %% ../nbs/90_cli.ipynb #4ad4a01d
 def _size(size: str | None) -> dict[str, str]:
@@ -153,37 +151,13 @@ def _size(size: str | None) -> dict[str, str]:
         raise SonicError(f"--size {size} must be of the form WIDTHxHEIGHT, such as 224x224")
     return {"picture.width": found[1], "picture.height": found[2]} if found else {}
 
-
-def _summarise(manifest: pd.DataFrame, out: Path, seconds: float) -> int:
-    "Say what became of the tracks; the exit code."
-    drawn, kept = manifest.attrs["drawn"], manifest.attrs["kept"]
-    bad = manifest[~manifest["status"].isin(["done", "warned"])]
-    _list("With a warning", manifest[manifest["status"] == "warned"])
-    _list("Failed", bad)
-    for note in manifest.attrs["skipped"]:
-        print(f"Skipped: {note}")
-    counts = ", ".join(f"{number} {status}" for status, number in manifest["status"].value_counts(sort=False).items())
-    print(f"{len(manifest)} tracks: {counts}. Drew {drawn} in {seconds:.1f} s, kept {kept} that were there.")
-    print(f"Pictures: {out}   manifest: {out / 'manifest.parquet'}   recipe: {out / 'sonic.toml'}")
-    return 3 if len(bad) else 0
-
-# %% ../nbs/90_cli.ipynb #df9de256
-def _list(title: str, rows: pd.DataFrame) -> None:
-    "Name up to twenty tracks, each with its reason."
-    if len(rows):
-        print(f"{title}:")
-    for track_id, reason in zip(rows["track_id"][:20], rows["reason"], strict=False):
-        name = "".join(letter if letter.isprintable() else "?" for letter in track_id)  # no name may drive a terminal
-        print(f"  {name}: {reason}")
-    if len(rows) > 20:
-        print(f"  and {len(rows) - 20} more, in the manifest")
-
 # %% ../nbs/90_cli.ipynb #c61979ca
 @app.command()
 def show(
     track: Annotated[Path, typer.Argument(metavar="TRACK", help="A music file.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="PNG, SVG or PDF; else TRACK.png in this folder.")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="PNG, SVG, PDF or HTML; else TRACK.png in this folder."),
     ] = None,
     set: Settings = [],  # noqa: B006
     config: ConfigFile = None,
@@ -191,15 +165,23 @@ def show(
     """
     Draw the four views of a track for people: axes, units, colour bars, tempo and key.
 
+    As HTML it is a page that plays thirty seconds of the track under the picture's cursor, without a network.
+
     Examples:
 
     * `sonic show song.mp3`
+    * `sonic show song.mp3 --out song.html`
     * `sonic show song.mp3 --out song.pdf --set audio.offset=60 --set audio.duration=30`
     """
-    from sonic.cream.figure import show as draw
+    path, settings = out or Path(f"{track.stem}.png"), _config(config, set)
+    if path.suffix.lower() == ".html":
+        from sonic.explore.start import explore
 
-    path = out or Path(f"{track.stem}.png")
-    draw(track, config=_config(config, set), save=path)
+        explore(track, config=settings).to_html(path)
+    else:
+        from sonic.cream.figure import show as draw
+
+        draw(track, config=settings, save=path)
     print(path)
 
 
@@ -214,30 +196,29 @@ def info(
 
     * `sonic info song.mp3`
     """
-    for name, value in _facts(track):
+    from sonic.cream.facts import facts
+
+    for name, value in facts(track):
         print(f"{name:<12} {value}")
 
-# %% ../nbs/90_cli.ipynb #8d7906f9
-def _facts(track: Path) -> list[tuple[str, str]]:
-    "What there is to say of a file, and of the sound in it."
-    import numpy as np
+# %% ../nbs/90_cli.ipynb #9127ad8b
+@app.command(context_settings={"allow_extra_args": True})
+def lab(
+    context: typer.Context,
+    folder: Annotated[Path | None, typer.Argument(metavar="FOLDER", help="Folder, table or playlist.")] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only say the address to open.")] = False,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Of the address; 8888 if it is free.")] = None,
+) -> None:
+    """
+    Open JupyterLab on your music: choose a track, look, listen, change settings, render.
 
-    from sonic.cream.audio import info, load
-    from sonic.cream.collection import read_tags
-    from sonic.cream.key import key
-    from sonic.cream.tempo import tempo
-    from sonic.cream.views import spectrum_of
+    The notebook is `sonic-lab.ipynb` in this folder; one that is there is opened as it is. What follows `--` goes to JupyterLab.
 
-    about, clip = info(track), load(track)
-    spectrum = spectrum_of(clip)
-    level = 20 * np.log10(max(float(np.abs(clip.samples).max()), 1e-10))
-    beat, tonality = tempo(spectrum), key(spectrum)
-    facts = [("file", f"{track} ({about.size / 1e6:.2f} MB)"), ("format", f"{about.format}, {about.codec}")]
-    facts += [("sound", f"{about.sample_rate} Hz, {about.channels} channels, {clip.seconds:.2f} s decoded")]
-    facts += [(name, str(value)) for name, value in read_tags(track).items() if value]
-    facts += [("peak", f"{level:.1f} dBFS" if level > -150 else "silent")]
-    found = [("tempo", f"{beat.bpm:.1f} BPM" if beat.bpm else "none found"), ("key", tonality.name or "none found")]
-    return facts + found + [("note", note) for note in clip.notes]
+    Examples: `sonic lab ~/Music`, `sonic lab ~/Music --no-browser --port 9000 -- --allow-root`
+    """
+    from sonic.explore.lab import open_lab
+
+    raise typer.Exit(open_lab(folder, browser=not no_browser, port=port, options=context.args))
 
 # %% ../nbs/90_cli.ipynb #3508e910
 @app.command()
@@ -277,7 +258,8 @@ def config(
     * `sonic config`
     * `sonic config --toml --set mel.n_mels=96 > sonic.toml`
     """
-    from sonic.config import config_text, setting_rows
+    from sonic.config import setting_rows
+    from sonic.configfile import config_text
 
     settings = _config(file, set)
     if toml:

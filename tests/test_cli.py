@@ -113,6 +113,9 @@ def test_settings_of_the_folder_are_used(song, tmp_path):
 def test_show_and_info(song, tmp_path):
     done = sonic("show", song, cwd=tmp_path)
     assert done.returncode == 0 and (tmp_path / "song.png").stat().st_size > 20000
+    assert sonic("show", song, "--out", "song.html", cwd=tmp_path).returncode == 0
+    page = (tmp_path / "song.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "T2dnUw" in page  # OggS: the sound is in it
     facts = sonic("info", song).stdout
     assert "44100 Hz" in facts and "A minor" in facts and "120" in facts
     assert sonic("info", tmp_path / "none.mp3").returncode == 2

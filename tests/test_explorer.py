@@ -305,6 +305,105 @@ def test_another_stretch(shown, sounds):
     assert not tab.errors
 
 
+def test_a_loop_goes_on_at_the_end_of_the_sound(shown, sounds):
+    tab, widget = shown(f"explore({str(sounds / 'glide.wav')!r}, loop=(11.2, 12), cursor=11.2)")
+    tab.page.evaluate("""() => { window.cursors = []; setInterval(() => {
+      window.cursors.push(document.querySelector(".sonic-explorer").explorer.sound.time) }, 20) }""")
+    widget.get_by_role("button", name="Play", exact=True).click()
+    tab.page.wait_for_timeout(2500)
+    now, cursors = state(widget), tab.page.evaluate("window.cursors")
+    assert now["playing"] and 11.1 < now["cursor"] <= 12
+    assert max(cursors) > 11.9 and min(cursors) > 11.1 and np.sum(np.diff(cursors) < -0.5) >= 2
+    widget.locator("canvas.cover").focus()
+    for key in ("Space", "Home", "]"):  # a loop that would begin before the track
+        tab.page.keyboard.press(key)
+    assert state(widget)["loop"] == pytest.approx([0, 0.05])
+    tab.page.keyboard.press("End")
+    tab.page.keyboard.press("[")
+    start, end = state(widget)["loop"]
+    assert start < end <= 12
+    tab.page.mouse.move(2, 2)
+    tab.settle()
+    assert widget.locator(".said").inner_text() == ""  # the kernel has understood
+    assert not tab.errors
+
+
+def test_what_was_seen_and_is_no_more(shown, sounds):
+    "Other settings, a colour map or a window from Python: no zoom, range or list goes on meaning what is gone."
+    tab, widget = shown(f"e = explore({str(sounds / 'tone.wav')!r}, ['mel', 'fft']); e")
+    finite = "node => [...node.explorer.panes.values()].every(pane => Number.isFinite(pane.place(440)))"
+    mouse = tab.page.mouse
+    mouse.move(*place(widget, 0.5, 0.9, pane=1))  # straight down in the spectrum: no stretch of frequency
+    mouse.down()
+    mouse.move(*place(widget, 0.5, 0.2, pane=1), steps=4)
+    mouse.up()
+    assert widget.evaluate("node => node.explorer.look.heights") == {} and widget.evaluate(finite)
+    tab.run("e.heights = {'mel': (4000, 8000)}; e.ranges = {'fft': (-60, -20)}; e.window = (30, 40)")
+    assert state(widget)["window"] == [0, 12]  # there is nothing at 30 s
+    tab.run("e.settings = {'mel.fmax': 3000.0, 'fft.unit': 'amplitude', 'stft.n_fft': 3000}; e.colormap = 'plasma'")
+    widget.locator('[aria-label*="frame 3000"]').first.wait_for()
+    assert widget.evaluate(finite)
+    assert widget.evaluate("node => node.explorer.look.ranges") == {}  # it was in dB
+    assert widget.get_by_label("n_fft").input_value() == "3000"
+    assert widget.get_by_label("Colour map").input_value() == "plasma"
+    mouse.move(*place(widget, 0.5, 0.5))
+    before = readout(widget)
+    tab.run("e.settings = {'mel.n_mels': 20}; e.views = ['tempogram', 'mel']; e.heights = {'tempogram': (80, 160)}")
+    widget.locator('[aria-label*="20 bands"]').wait_for()
+    assert readout(widget) != before  # another picture under the same pointer
+    tab.run("e.settings = {'tempogram.axis': 'lag'}")
+    widget.locator("canvas.cover").first.hover()
+    assert "lag" in readout(widget)
+    assert "tempogram" not in widget.evaluate("node => node.explorer.look.heights")  # those were tempi
+    tab.run("e.views = ['chroma']")
+    assert readout(widget) == ""
+    assert not tab.errors
+
+
+def test_quick_hands(shown, sounds):
+    "What is wished before the kernel has answered builds on what is wished already."
+    tab, widget = shown(f"e = explore({str(sounds / 'glide.wav')!r}, 'chroma', **{{'audio.duration': 5}}); e")
+    widget.get_by_label("Speed").select_option("0.5")
+    page, press = tab.page, tab.page.keyboard.press
+    widget.locator("canvas.cover").focus()
+    later = widget.get_by_role("button", name="Later in the track")
+    later.evaluate("node => { node.click(); node.click(); }")
+    widget.locator(".head", has_text="0:07 – 0:12 of 0:12").wait_for()
+    assert widget.evaluate("node => node.explorer.sound.audio.playbackRate") == 0.5
+    widget.locator("canvas.cover").focus()
+    press("Shift+Digit1")
+    press("Shift+Digit3")
+    widget.locator("canvas.cover").nth(2).wait_for()
+    shown_views = "node => [...node.explorer.panes.values()].map(pane => pane.view)"
+    assert widget.evaluate(shown_views) == ["mel", "chroma", "fft"]  # as they stand on the page
+    assert widget.evaluate("node => node.querySelector('.grid').contains(document.activeElement)")
+    tab.settle()
+    count = tab.traffic()["frames_sent"]
+    press("m")
+    press("ArrowRight")
+    press("m")
+    widget.get_by_role("button", name="Remove region 1").focus()
+    press("Enter")
+    assert page.evaluate("document.activeElement.title") == "Remove region 1"  # of what was the second
+    press("Enter")
+    assert widget.evaluate("node => node.contains(document.activeElement)") and state(widget)["regions"] == []
+    widget.locator("canvas.cover").first.focus()
+    press("+")
+    before = state(widget)["window"]
+    widget.locator("canvas.cover").first.scroll_into_view_if_needed()
+    page.mouse.move(*place(widget, 0.5, 0.5))
+    page.keyboard.down("Shift")
+    page.mouse.wheel(100, 0)  # what browsers make of a wheel with shift
+    page.keyboard.up("Shift")
+    page.wait_for_function(
+        "before => document.querySelector('.sonic-explorer').explorer.look.window[0] > before", arg=before[0]
+    )
+    after = state(widget)["window"]
+    assert after[1] - after[0] == pytest.approx(before[1] - before[0])
+    assert tab.traffic()["frames_sent"] == count
+    assert not tab.errors
+
+
 # ---- two of them ---------------------------------------------------------------------------------------------------------
 
 
@@ -329,6 +428,31 @@ def test_compare(shown, sounds):
     assert windows[0] == windows[1] != [0, 12]
     tab.page.keyboard.press(" ")
     tab.shot("explorer-compare")
+    assert not tab.errors
+
+
+def test_two_displays_of_one_explorer(notebook, sounds):
+    "They show the same, ask for themselves, and never play at once."
+    tab = notebook(IMPORT, f"e = explore({str(sounds / 'glide.wav')!r}); e", "e")
+    tab.run_all()
+    one, two = (tab.page.locator(".sonic-explorer").nth(k) for k in (0, 1))
+    two.locator("canvas.cover").wait_for()
+    tab.settle()
+    one.get_by_role("button", name="Play", exact=True).click()
+    one.get_by_label("Colour map").select_option("viridis")
+    tab.page.wait_for_timeout(300)
+    tab.page.mouse.move(2, 2)  # what was done in the one is told
+    tab.run("assert e.playing and e.colormap == 'viridis'")
+    assert [state(each)["playing"] for each in (one, two)] == [True, False]
+    assert two.get_by_label("Colour map").input_value() == "viridis"
+    one.get_by_role("button", name="Pause", exact=True).click()
+    for asks, other in ((one, two), (two, one)):  # the same wish from both
+        asks.get_by_label("n_fft").select_option("512")
+        asks.locator('[aria-label*="frame 512"]').wait_for()
+        other.locator('[aria-label*="frame 512"]').wait_for()
+        assert other.get_by_label("n_fft").input_value() == "512"
+        tab.run("e.settings = {}")
+        asks.locator('[aria-label*="frame 2048"]').wait_for()
     assert not tab.errors
 
 
@@ -357,6 +481,11 @@ def test_a_page_from_disk_plays_without_network(tab, sounds, tmp_path):
     tab.page.mouse.move(*widget.evaluate(BRIGHTEST))
     assert "Hz" in readout(widget)
     assert widget.get_by_label("n_fft").count() == 0  # which only a kernel could change
+    painted = state(widget)["painted"]
+    tab.page.emulate_media(color_scheme="dark")
+    tab.page.wait_for_function(
+        "painted => document.querySelector('.sonic-explorer').dataset.painted > painted", arg=painted
+    )
     assert not tab.errors
     assert [url for url in tab.requests if not url.startswith(("file:", "blob:", "data:"))] == []
 

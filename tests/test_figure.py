@@ -16,8 +16,8 @@ from PIL import Image
 from sonic.config import Config, SonicError
 from sonic.cream.audio import Clip
 from sonic.cream.drawing import TITLES, shrink
-from sonic.cream.outline import peaks, third_octaves
 from sonic.cream.figure import figure, save, show
+from sonic.cream.outline import peaks, third_octaves
 from sonic.cream.spectrum import Axis, View
 from sonic.cream.ticks import clock, note_name, plain, row_of
 from sonic.cream.views import chroma, fft, mel, tempogram, views

@@ -22,7 +22,10 @@ from .panes import COLORMAPS, colour_tables
 __all__ = ['SCRIPTS', 'STYLES', 'Wire']
 
 # %% ../../nbs/explore/04_wire.ipynb #0bc91796
-SCRIPTS = ("common.js", "scale.js", "sound.js", "pane.js", "controls.js", "explorer.js")
+_WORDS = ("common.js", "scale.js", "words.js", "ticks.js")
+_PICTURES = ("drawing.js", "image.js", "curve.js", "cover.js", "pane.js", "grid.js", "overview.js")
+_AROUND = ("sound.js", "kernel.js", "settings.js", "regions.js", "hands.js", "frame.js", "cursor.js")
+SCRIPTS = (*_WORDS, *_PICTURES, *_AROUND, "explorer.js")  # each after those that it imports
 STYLES = ("common.css", "explorer.css")
 
 

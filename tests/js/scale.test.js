@@ -5,6 +5,8 @@ import test from "node:test";
 
 import { clock } from "../../sonic/explore/static/common.js";
 import * as scale from "../../sonic/explore/static/scale.js";
+import * as ticks from "../../sonic/explore/static/ticks.js";
+import * as words from "../../sonic/explore/static/words.js";
 
 const close = (a, b, eps = 1e-6) => assert.ok(Math.abs(a - b) <= eps, `${a} is not ${b}`);
 const MEL = Array.from({length: 128}, (_, k) => k < 40 ? 25 * (k + 1) : 1000 * 1.028 ** (k - 39));
@@ -12,12 +14,12 @@ const mel = {kind: "image", view: "mel", rows: 128, columns: 4, start: -.01, ste
   axis: {name: "frequency", values: MEL}, levels: Uint8Array.from({length: 512}, (_, k) => k % 256)};
 
 test("notes", () => {
-  assert.deepEqual(scale.note(440), {name: "A4", cents: 0});
-  assert.deepEqual(scale.note(261.6256), {name: "C4", cents: 0});
-  assert.equal(scale.noteText(1738), "A6 −22 ¢");
+  assert.deepEqual(words.note(440), {name: "A4", cents: 0});
+  assert.deepEqual(words.note(261.6256), {name: "C4", cents: 0});
+  assert.equal(words.noteText(1738), "A6 −22 ¢");
   for (let tone = 0; tone < 128; tone++) {
-    const {name, cents} = scale.note(440 * 2 ** ((tone - 69) / 12));
-    assert.equal(name, scale.NOTES[tone % 12] + (Math.floor(tone / 12) - 1));
+    const {name, cents} = words.note(440 * 2 ** ((tone - 69) / 12));
+    assert.equal(name, words.NOTES[tone % 12] + (Math.floor(tone / 12) - 1));
     assert.equal(cents, 0);
   }
 });
@@ -86,21 +88,21 @@ test("colours", () => {
 });
 
 test("ticks are round, and never touch", () => {
-  assert.deepEqual(scale.timeTicks([0, 30], 7).map(tick => tick.text), ["0:00", "0:05", "0:10", "0:15", "0:20", "0:25", "0:30"]);
-  assert.deepEqual(scale.timeTicks([61.02, 61.05], 3).map(tick => tick.text), ["1:01.02", "1:01.03", "1:01.04", "1:01.05"]);
-  assert.deepEqual(scale.roundTicks([-46.8, 33.2], 5).map(tick => tick.text), ["-40", "-20", "0", "20"]);
+  assert.deepEqual(ticks.timeTicks([0, 30], 7).map(tick => tick.text), ["0:00", "0:05", "0:10", "0:15", "0:20", "0:25", "0:30"]);
+  assert.deepEqual(ticks.timeTicks([61.02, 61.05], 3).map(tick => tick.text), ["1:01.02", "1:01.03", "1:01.04", "1:01.05"]);
+  assert.deepEqual(ticks.roundTicks([-46.8, 33.2], 5).map(tick => tick.text), ["-40", "-20", "0", "20"]);
   for (const [name, it] of Object.entries(scale.scales(mel))) {
     for (const window of [[it.low, it.high], [300, 800], [900, 1000], [5000, 11000]]) {
-      for (const ticks of [scale.hertzTicks(it, window, .06), scale.noteTicks(it, window, .06)]) {
-        const places = ticks.map(tick => (it.at(tick.at) - it.at(window[0])) / (it.at(window[1]) - it.at(window[0])));
-        assert.ok(ticks.length >= 1, `${name} ${window}`);
+      for (const some of [ticks.hertzTicks(it, window, .06), ticks.noteTicks(it, window, .06)]) {
+        const places = some.map(tick => (it.at(tick.at) - it.at(window[0])) / (it.at(window[1]) - it.at(window[0])));
+        assert.ok(some.length >= 1, `${name} ${window}`);
         places.forEach((place, k) => assert.ok(place >= 0 && place <= 1 && (!k || place - places[k - 1] >= .06 - 1e-9)));
       }
     }
   }
-  const octaves = scale.noteTicks(scale.scales(mel).log, [30, 11000], .06);
+  const octaves = ticks.noteTicks(scale.scales(mel).log, [30, 11000], .06);
   assert.ok(octaves.every(tick => /^C\d$/.test(tick.text)));
-  octaves.forEach(tick => assert.equal(scale.noteText(tick.at), tick.text));
+  octaves.forEach(tick => assert.equal(words.noteText(tick.at), tick.text));
 });
 
 test("what is read under the pointer", () => {
@@ -108,20 +110,20 @@ test("what is read under the pointer", () => {
   assert.equal(scale.lookUp(mel, .02, MEL[0]).column, 1);
   assert.equal(scale.lookUp(mel, 5, 440), null);
   assert.equal(scale.lookUp(mel, 0, 99999), null);
-  assert.match(scale.pointText(mel, 0, 440), /^0:00\.000 · 440\.0 Hz · A4 · −?\d+\.\d dB · frame 0, row \d+$/);
+  assert.match(words.pointText(mel, 0, 440), /^0:00\.000 · 440\.0 Hz · A4 · −?\d+\.\d dB · frame 0, row \d+$/);
   const chroma = {...mel, decibel: false, low: 0, high: 1, rows: 12, axis: {name: "pitch class", values: [...Array(12).keys()]}};
-  assert.match(scale.pointText(chroma, .01, 9), /A · 0\.\d\d · frame/);
+  assert.match(words.pointText(chroma, .01, 9), /A · 0\.\d\d · frame/);
   const tempo = {...chroma, rows: 3, axis: {name: "tempo", values: [60, 120, 240]}};
-  assert.match(scale.pointText(tempo, 0, 120), /120\.0 BPM · 0\.500 s a beat/);
+  assert.match(words.pointText(tempo, 0, 120), /120\.0 BPM · 0\.500 s a beat/);
   const curve = {kind: "curve", scale: "log", edges: [20, 20480], points: 10, decibel: true, levels: Float32Array.from({length: 10}, (_, k) => -k)};
-  assert.equal(scale.pointText(curve, null, 30), "30.0 Hz · B0 −49 ¢ · 0.0 dB");
+  assert.equal(words.pointText(curve, null, 30), "30.0 Hz · B0 −49 ¢ · 0.0 dB");
   assert.equal(scale.lookUp(curve, null, 20000).value, -9);
 });
 
 test("regions as CSV, with labels that run nothing", () => {
   const region = {label: "a, \"b\"", start: 1, end: 2.5, low: null, high: null, axis: null};
-  const lines = scale.regionsCsv([region, {...region, label: "=HYPERLINK(1)", low: 0, high: 9}]).split("\n");
+  const lines = words.regionsCsv([region, {...region, label: "=HYPERLINK(1)", low: 0, high: 9}]).split("\n");
   assert.deepEqual(lines, ["label,start,end,low,high", '"a, ""b""",1,2.5,,', "'=HYPERLINK(1),1,2.5,0,9", ""]);
-  assert.equal(scale.regionText({...region, end: 1}), "0:01.00");
-  assert.equal(scale.regionText({...region, low: 500, high: 4000, axis: "frequency"}), "0:01.00 – 0:02.50, 500 – 4k Hz");
+  assert.equal(words.regionText({...region, end: 1}), "0:01.00");
+  assert.equal(words.regionText({...region, low: 500, high: 4000, axis: "frequency"}), "0:01.00 – 0:02.50, 500 – 4k Hz");
 });

@@ -25,13 +25,18 @@ export function button(label, title, action) {
 // A list to choose from; `options` are values, or pairs of value and text.
 export function choice(label, options, value, action) {
   const list = element("select", {"aria-label": label});
-  for (const option of options) {
-    const [name, text] = Array.isArray(option) ? option : [option, String(option)];
-    list.append(element("option", {value: String(name), textContent: text}));
-  }
-  list.value = String(value);
+  offer(list, options, value);
   list.addEventListener("change", () => action(list.value));
   return list;
+}
+
+// Other options for a list.
+export function offer(list, options, value) {
+  list.replaceChildren(...options.map(option => {
+    const [name, text] = Array.isArray(option) ? option : [option, String(option)];
+    return element("option", {value: String(name), textContent: text});
+  }));
+  list.value = String(value);
 }
 
 // Seconds as m:ss or h:mm:ss, with as many decimals as `step`, the distance to the next label, asks for.

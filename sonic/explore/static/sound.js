@@ -6,53 +6,66 @@ export class Sound {
   constructor(host, changed) {
     this.players = [];
     this.side = 0;
-    this.starts = [];  // seconds of the recording at which each sound begins
     this.loop = null;  // [from, to] in seconds of the recording
-    this.wish = null;  // where to go as soon as a sound is ready
+    this.wish = null;  // where to go as soon as the sound is ready
+    this.settings = {volume: 1, playbackRate: 1};
     this.host = host;
     this.changed = changed;
   }
 
   // Put a sound in, or another in its place; the cursor stays where it was.
   load(side, data, start, seconds) {
-    const old = this.players[side], was = old ? this.time : start, playing = old && !old.audio.paused && side === this.side;
+    const old = this.players[side], was = old ? this.time : start, playing = this.playing && side === this.side;
     if (old) this.#drop(old);
     const audio = document.createElement("audio");
-    audio.preload = "auto";
-    audio.hidden = true;
-    const player = this.players[side] = {audio, seconds, url: address(bytes(data), "audio/ogg"), quiet: alone(audio)};
-    this.starts[side] = start;
-    for (const name of ["play", "pause", "seeked", "ended", "loadedmetadata"]) audio.addEventListener(name, () => this.changed(name));
-    audio.addEventListener("timeupdate", () => this.keepLoop());  // also where no frames are painted
-    audio.src = player.url;
+    const player = {audio, start, seconds, url: address(bytes(data), "audio/ogg"), quiet: alone(audio)};
+    this.players[side] = player;
+    Object.assign(audio, {preload: "auto", hidden: true, src: player.url});
+    // a new source has set the speed to 1
+    Object.assign(audio, this.settings);
+    this.#listen(player);
     this.host.append(audio);
     if (side === this.side) this.seek(was >= start && was <= start + seconds ? was : start);
     if (playing) audio.play().catch(() => {});
   }
 
+  #listen(player) {
+    const {audio} = player;
+    const on = (name, act) => audio.addEventListener(name, () => { if (this.players.includes(player)) act(); });
+    // also where no frames are painted
+    on("timeupdate", () => this.keepLoop());
+    on("loadedmetadata", () => { if (this.wish !== null && audio === this.audio) this.seek(this.wish); });
+    // a loop that ends with the sound: the browser stops there, often before its clock has reached the end of the loop
+    on("pause", () => { if (audio.ended && audio === this.audio && this.#looped) this.play(); });
+    for (const name of ["play", "pause", "seeked", "ended", "loadedmetadata"]) on(name, () => this.changed(name));
+  }
+
   get audio() { return this.players[this.side]?.audio; }
   get playing() { return Boolean(this.audio && !this.audio.paused); }
-  get time() { return this.wish ?? (this.starts[this.side] ?? 0) + (this.audio?.currentTime ?? 0); }
-  get start() { return this.starts[this.side] ?? 0; }
+  get time() { return this.wish ?? this.start + (this.audio?.currentTime ?? 0); }
+  get start() { return this.players[this.side]?.start ?? 0; }
   get end() { return this.start + (this.players[this.side]?.seconds ?? 0); }
+
+  // The part of the loop that this sound has; the other one may be longer, or begin elsewhere.
+  get #looped() {
+    if (!this.loop) return null;
+    const [from, to] = [Math.max(this.loop[0], this.start), Math.min(this.loop[1], this.end)];
+    return from < to ? [from, to] : null;
+  }
 
   seek(time) {
     const at = Math.min(Math.max(time, this.start), this.end);
-    const audio = this.audio;
-    if (!audio || !Number.isFinite(at)) return;
-    if (audio.readyState >= 1) {
-      this.wish = null;
-      audio.currentTime = at - this.start;
-    } else {
-      this.wish = at;
-      audio.addEventListener("loadedmetadata", () => { if (this.wish !== null && audio === this.audio) this.seek(this.wish); }, {once: true});
-    }
+    if (!this.audio || !Number.isFinite(at)) return;
+    const ready = this.audio.readyState >= 1;
+    this.wish = ready ? null : at;
+    if (ready) this.audio.currentTime = at - this.start;
   }
 
   play() {
-    const [from, to] = this.loop ?? [this.start, this.end];
-    if (this.time >= to - 0.01 || (this.loop && this.time < from)) this.seek(from);
-    return this.audio?.play().catch(() => this.changed("pause"));  // a browser may want a click first
+    const [from, to] = this.#looped ?? [this.start, this.end];
+    if (this.audio?.ended || this.time >= to - 0.01 || this.time < from) this.seek(from);
+    // a browser may want a click first
+    return this.audio?.play().catch(() => this.changed("pause"));
   }
 
   pause() { this.audio?.pause(); }
@@ -61,21 +74,23 @@ export class Sound {
   // Hear the other sound from the same distance to its start, without a gap.
   change(side) {
     if (side === this.side || !this.players[side]) return;
-    const playing = this.playing, along = this.time - this.start, {volume, playbackRate} = this.audio;
+    const playing = this.playing, along = this.time - this.start;
     this.pause();
     this.side = side;
-    Object.assign(this.audio, {volume, playbackRate});
-    this.wish = null;
     this.seek(this.start + along);
     if (playing) this.play();
     this.changed("side");
   }
 
-  set(name, value) { for (const {audio} of this.players) audio[name] = value; }
+  set(name, value) {
+    this.settings[name] = value;
+    for (const {audio} of this.players) audio[name] = value;
+  }
 
   // Back to the beginning of the loop when its end is passed.
   keepLoop() {
-    if (this.loop && this.playing && this.time >= this.loop[1]) this.seek(this.loop[0]);
+    const part = this.#looped;
+    if (part && this.playing && this.time >= part[1]) this.seek(part[0]);
   }
 
   #drop(player) {
@@ -86,5 +101,8 @@ export class Sound {
     URL.revokeObjectURL(player.url);
   }
 
-  close() { this.players.forEach(player => this.#drop(player)); this.players = []; }
+  close() {
+    this.players.forEach(player => this.#drop(player));
+    this.players = [];
+  }
 }
