@@ -2,8 +2,8 @@
 
 python bench/explorer.py [ROUNDS] [STEPS] [OUT.json]      default 3 rounds of 50 steps
 
-A round measures both, one after the other, on the same song of 30 seconds; a ratio is the median of all ratios,
-for the machine may be busy. What only the explorer does (reading, seeking, playing in step) is measured by itself. Bytes
+A round measures both, one after the other, on the same song of 30 seconds; a ratio is the median of the rounds, for
+the machine may be busy. What only the explorer does (reading, seeking, playing in step) is measured by itself. Bytes
 are those of websocket messages as a browser receives them, 1 kB is 1000 bytes.
 """
 

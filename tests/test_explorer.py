@@ -352,7 +352,7 @@ def test_what_was_seen_and_is_no_more(shown, sounds):
     widget.locator('[aria-label*="20 bands"]').wait_for()
     assert readout(widget) != before  # another picture under the same pointer
     tab.run("e.settings = {'tempogram.axis': 'lag'}")
-    widget.locator("canvas.cover").first.hover()
+    widget.locator('canvas[aria-label^="Tempogram"]').hover()
     assert "lag" in readout(widget)
     assert "tempogram" not in widget.evaluate("node => node.explorer.look.heights")  # those were tempi
     tab.run("e.views = ['chroma']")
@@ -427,6 +427,7 @@ def test_compare(shown, sounds):
     windows = [widget.evaluate("(node, n) => node.explorer.look.window", n) for n in (0, 1)]
     assert windows[0] == windows[1] != [0, 12]
     tab.page.keyboard.press(" ")
+    widget.get_by_role("button", name="Play", exact=True).wait_for()
     tab.shot("explorer-compare")
     assert not tab.errors
 

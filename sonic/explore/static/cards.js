@@ -49,7 +49,8 @@ class Card {
     const facts = element("div", {className: "soft facts", textContent: cardFacts(told).join(" · ")});
     const foot = element("div", {className: "foot"}, this.play, this.open);
     const label = {role: "group", tabIndex: -1, "aria-label": cardLabel(told), "data-lm-suppress-shortcuts": "true"};
-    this.node = element("div", {className: "card", ...label}, this.#thumbnail(act.seek), title, artist, facts, this.note, foot);
+    const picture = this.#thumbnail(act.seek);
+    this.node = element("div", {className: "card", ...label}, picture, title, artist, facts, this.note, foot);
   }
 
   #thumbnail(seek) {
@@ -69,7 +70,8 @@ class Card {
     this.node.classList.toggle("playing", state === "playing");
     this.node.classList.toggle("waiting", state === "waiting");
     this.node.setAttribute("aria-busy", String(state === "waiting"));
-    const word = `${state === "still" ? "Play" : state === "waiting" ? "Stop waiting for" : "Pause"} ${this.told.title}`;
+    const verb = {"still": "Play", "waiting": "Stop waiting for"}[state] ?? "Pause";
+    const word = `${verb} ${this.told.title}`;
     this.play.title = word;
     this.play.setAttribute("aria-label", word);
   }
@@ -124,7 +126,8 @@ class Deck {
   }
 
   seek(seconds) {
-    if (this.current >= 0) this.audio.currentTime = Math.min(Math.max(this.audio.currentTime + seconds, 0), this.length);
+    const {audio} = this, at = Math.min(Math.max(audio.currentTime + seconds, 0), this.length);
+    if (this.current >= 0) audio.currentTime = at;
   }
 
   get length() { return this.cards[this.current].told.shown; }  // s; a decoder may find some hundredths more
@@ -198,7 +201,8 @@ export function render({model, el}) {
     seek: share => (share === null ? deck.toggle(index) : deck.play(index, share)),
   }));
   const deck = new Deck(model, cards);
-  const root = element("div", {className: "sonic cards", role: "group", "aria-label": `Cards of ${cards.length} tracks`});
+  const label = `Cards of ${cards.length} tracks`;
+  const root = element("div", {className: "sonic cards", role: "group", "aria-label": label});
   root.append(...cards.map(card => card.node));
   const here = event => cards.findIndex(card => card.node.contains(event.target));
   const reach = index => cards.forEach((card, other) => card.reach(other === index));

@@ -47,7 +47,8 @@ export function placesBy({values, kind}) {
   return Int32Array.from(values, value => places.get(value) ?? -1);
 }
 
-// All rows by their places, up (1) or down (-1); those without a value are last either way, equal ones stay as they were.
+// All rows by their places, up (1) or down (-1); those without a value are last either way, equal ones stay as they
+// were.
 export function orderRows(places, direction) {
   const rank = row => (places[row] < 0 ? places.length : direction * places[row]);
   return Uint32Array.from(places.keys()).sort((a, b) => rank(a) - rank(b) || a - b);
@@ -61,9 +62,11 @@ export function countText(found, count) {
 // How wide a column is: at least so many px, and its share of what is left.
 export function columnWidth(column) {
   const {values, kind, label} = column, lengths = [];
-  for (let row = 0; row < values.length; row += Math.ceil(values.length / 500)) lengths.push(cellText(values[row], column).length);
+  const step = Math.ceil(values.length / 500);
+  for (let row = 0; row < values.length; row += step) lengths.push(cellText(values[row], column).length);
   lengths.sort((a, b) => a - b);
-  const usual = Math.max(lengths[Math.floor((kind === "text" ? 0.9 : 1) * (lengths.length - 1))] ?? 0, label.length + 3);
+  const most = Math.floor((kind === "text" ? 0.9 : 1) * (lengths.length - 1));
+  const usual = Math.max(lengths[most] ?? 0, label.length + 3);
   if (kind !== "text") return {least: Math.min(8 * usual + 24, 160), share: 0};
   return {least: Math.min(7 * usual + 24, 150), share: Math.min(usual, 40)};
 }
@@ -87,7 +90,8 @@ class Rows {
       if (row) this.choose(Number(row.dataset.place), true);
     });
     const widths = columns.map(columnWidth), least = widths.reduce((sum, {least}) => sum + Math.ceil(least), 0);
-    const template = widths.map(({least, share}) => `minmax(${Math.ceil(least)}px, ${share ? `${share}fr` : `${Math.ceil(least)}px`})`);
+    const px = width => `${Math.ceil(width)}px`;
+    const template = widths.map(({least, share}) => `minmax(${px(least)}, ${share ? `${share}fr` : px(least)})`);
     this.node.style.setProperty("--columns", template.join(" "));
     this.node.style.setProperty("--least", `${least}px`);
   }
@@ -112,7 +116,8 @@ class Rows {
   }
 
   #row() {
-    const node = element("div", {className: "row", role: "row", id: `sonic-row-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`});
+    const name = crypto.getRandomValues(new Uint32Array(2)).join("-");
+    const node = element("div", {className: "row", role: "row", id: `sonic-row-${name}`});
     for (const {kind} of this.columns) node.append(element("div", {className: `cell ${kind}`, role: "gridcell"}));
     this.body.append(node);
     return node;
@@ -145,7 +150,8 @@ class Rows {
 
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target !== this.node) return;
-    const step = {ArrowUp: -1, ArrowDown: 1, PageUp: -SHOWN, PageDown: SHOWN, Home: -Infinity, End: Infinity}[event.key];
+    const steps = {ArrowUp: -1, ArrowDown: 1, PageUp: -SHOWN, PageDown: SHOWN, Home: -Infinity, End: Infinity};
+    const step = steps[event.key];
     if (step) this.choose(this.at < 0 && Math.abs(step) < Infinity ? 0 : this.at + step, false);
     else if (event.key === "Enter" || event.key === " ") this.choose(this.at, true);
     else return;
@@ -154,7 +160,8 @@ class Rows {
 }
 
 export function render({model, el}) {
-  const columns = model.get("columns"), count = columns[0].values.length, natural = Uint32Array.from(Array(count).keys());
+  const columns = model.get("columns"), count = columns[0].values.length;
+  const natural = Uint32Array.from(Array(count).keys());
   const texts = searchTexts(columns, count), places = new Map();
   let order = natural, sorted = -1, direction = 1, chosen = -1;
 
@@ -167,10 +174,12 @@ export function render({model, el}) {
       model.save_changes();
     },
   });
-  const query = element("input", {type: "search", placeholder: "Search", "aria-label": "Search the tracks", spellcheck: false});
+  const asked = {type: "search", placeholder: "Search", "aria-label": "Search the tracks", spellcheck: false};
+  const query = element("input", asked);
   const found = element("span", {className: "soft found", role: "status"});
   const note = element("div", {className: "note", role: "status"});
-  const root = element("div", {className: "sonic catalogue"}, element("div", {className: "bar"}, query, found), rows.node, note);
+  const bar = element("div", {className: "bar"}, query, found);
+  const root = element("div", {className: "sonic catalogue"}, bar, rows.node, note);
 
   const look = () => {
     const hits = findRows(texts, order, query.value);

@@ -1,5 +1,6 @@
 // The explorer: pictures and sound of one or two tracks under one cursor. Looking and listening happen in the browser;
-// the kernel is asked for other settings, views and stretches, and is told how it was looked at once the user turns away.
+// the kernel is asked for other settings, views and stretches, and is told what was looked at when the user turns
+// away.
 
 import { bytes } from "./common.js";
 import { Cursor } from "./cursor.js";
@@ -14,7 +15,7 @@ import { Settings } from "./settings.js";
 import { Sound } from "./sound.js";
 import { pointText } from "./words.js";
 
-// s that are seen at least
+// So many seconds are seen at least.
 const CLOSEST = .02;
 
 class Explorer {
@@ -236,10 +237,9 @@ class Explorer {
     });
     const size = new ResizeObserver(() => this.grid.layout());
     size.observe(this.root);
-    // JupyterLab's light and dark
+    // light and dark, of JupyterLab and of a page
     const theme = new MutationObserver(paint);
     theme.observe(document.body, {attributes: true, attributeFilter: ["data-jp-theme-light", "class"]});
-    // those of a page
     const dark = matchMedia("(prefers-color-scheme: dark)");
     dark.addEventListener("change", paint);
     return [() => size.disconnect(), () => theme.disconnect(), () => dark.removeEventListener("change", paint)];

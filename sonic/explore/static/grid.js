@@ -4,7 +4,7 @@ import { bytes, clock, download, element } from "./common.js";
 import { Pane } from "./pane.js";
 
 const GAP = 12, WIDE = 860, NARROWEST = 280;  // px
-// px of a picture among so many; of pitch classes among others
+// How high a picture is, in px, among so many; and one of pitch classes among others.
 const HEIGHTS = [320, 320, 240, 200, 190], FLAT = 200;
 
 // A picture as it came, its numbers as arrays and its times as those of the recording.
@@ -27,9 +27,9 @@ export class Grid {
   constructor(explorer) {
     this.explorer = explorer;
     this.look = explorer.look;
-    // by side and view, in the order in which they stand
+    // by side and view, in the order in which they stand on the page
     this.panes = new Map();
-    // of each view: the axis that its heights, and the unit that its range was meant for
+    // of each view the axis that its heights were meant for, and the unit that its range was meant for
     this.meant = {};
     this.node = element("div", {className: "grid"});
   }
@@ -88,7 +88,7 @@ export class Grid {
 
   layout() {
     const {sides, kernel} = this.explorer, width = this.node.clientWidth, count = kernel.views.length;
-    // not to be seen
+    // nothing is laid out that cannot be seen
     if (!width) return;
     const columns = sides > 1 && width >= WIDE ? 2 : 1;
     const each = Math.max(Math.floor((width - GAP * (columns - 1)) / columns), NARROWEST);

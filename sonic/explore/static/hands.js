@@ -12,7 +12,7 @@ export const HELP = [
   ["1 2 3 4", "mel, chroma, spectrum, tempogram; with shift, beside the others"],
   ["C", "next colour map"], ["A B", "hear the one or the other"], ["esc", "end the loop, close this"],
 ];
-// the width of the window after a key that zooms in, as a share of that before
+// A key that zooms in leaves this share of what was seen.
 const CLOSER = .7;
 const LEAST = .05;  // s, of a loop
 
@@ -148,7 +148,7 @@ export class Hands {
   // ---- the wheel
 
   #turn(pane, event) {
-    // the page scrolls
+    // else the page scrolls
     if (!event.ctrlKey && !pane.cover.matches(":focus")) return;
     event.preventDefault();
     const {deltaX, deltaY, shiftKey} = event, {explorer, look: {window: [from, to]}} = this, {box} = pane;
@@ -167,7 +167,7 @@ export class Hands {
 
   #key(pane, event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    // the key, whatever shift makes of it
+    // by the place of the key, since with shift it writes something else
     const view = Object.keys(VIEWS)[/^Digit([1-4])$/.exec(event.code)?.[1] - 1];
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const act = view ? () => this.explorer.kernel.show(view, event.shiftKey) : ACTS[key];

@@ -4,9 +4,9 @@ import { outline, sideTicks, stroke, tint, write } from "./drawing.js";
 import { colours, rowMap } from "./scale.js";
 import { noteTicks, roundTicks, rowTicks, timeTicks } from "./ticks.js";
 
-// px to the right of a picture, for the bar
+// The room to the right of a picture for the bar, in px.
 export const BAR = 64;
-// of pixels that are drawn on another scale than that of the rows
+// So many lines of pixels on another scale than that of the rows.
 const LINES = 512;
 const UNITS = {"frequency": "Hz", "tempo": "BPM", "lag": "lag, s", "pitch class": ""};
 
@@ -49,7 +49,7 @@ function paintPixels(context, pane) {
   const a = Math.max(left, 0), b = Math.min(right, picture.columns), share = box.width / (right - left);
   const x = box.x + (a - left) * share, width = (b - a) * share;
   if (b <= a) return;
-  const narrow = narrowed(pane, image, a, b, Math.round(width * devicePixelRatio));
+  const narrow = narrowed(pane, image, a, b, Math.max(1, Math.round(width * devicePixelRatio)));
   context.imageSmoothingEnabled = false;  // a row or a column is never blurred into its neighbours
   const [first, count] = narrow === image ? [a, b - a] : [0, narrow.width];
   context.drawImage(narrow, first, top, count, bottom - top, x, box.y, width, box.height);

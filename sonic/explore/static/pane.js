@@ -7,7 +7,7 @@ import { BAR, paintImage } from "./image.js";
 import { element } from "./common.js";
 import { scales } from "./scale.js";
 
-// px around a picture
+// The room around a picture, in px.
 const LEFT = 46, TOP = 20, BOTTOM = 20, NOTES_RIGHT = 34;
 
 export class Pane {
