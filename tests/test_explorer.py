@@ -15,8 +15,12 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 RATE = 22050
 IMPORT = "from sonic.explore import compare, explore, gallery"
-STATE = "node => { const {look, sound} = node.explorer; return {cursor: look.cursor, window: look.window, loop: look.loop, playing: sound.playing, side: sound.side, regions: look.regions, painted: Number(node.dataset.painted)}; }"
-# the brightest place of the first picture, in px of the page: of an image in its middle column, of a curve its highest point
+STATE = """node => {
+  const {look, sound} = node.explorer, {cursor, window, loop, regions} = look
+  const painted = Number(node.dataset.painted)
+  return {cursor, window, loop, regions, painted, playing: sound.playing, side: sound.side}
+}"""
+# the brightest place of the first picture, in px of the page: of an image in its middle column, of a curve its top
 BRIGHTEST = """node => {
   const {explorer} = node, pane = explorer.panes.values().next().value, box = pane.box, ratio = devicePixelRatio;
   const context = pane.canvas.getContext("2d"), rect = pane.cover.getBoundingClientRect(), light = (x, y) => {
@@ -90,7 +94,7 @@ def cells(tab):
     return tab.page.locator(".jp-Notebook .jp-Cell").count()
 
 
-# ---- what is seen is true ------------------------------------------------------------------------------------------------
+# ---- what is seen is true ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", ["mel", "log", "linear"])
@@ -139,7 +143,7 @@ def test_what_sounds_is_what_is_shown(shown, sounds):
     assert heard == pytest.approx(100 * 80**0.5, rel=0.05)
 
 
-# ---- hands ---------------------------------------------------------------------------------------------------------------
+# ---- hands ---------------------------------------------------------------------------------------------------------
 
 
 def test_mouse(shown, sounds):
@@ -404,7 +408,7 @@ def test_quick_hands(shown, sounds):
     assert not tab.errors
 
 
-# ---- two of them ---------------------------------------------------------------------------------------------------------
+# ---- two of them ---------------------------------------------------------------------------------------------------
 
 
 def test_compare(shown, sounds):
@@ -457,7 +461,7 @@ def test_two_displays_of_one_explorer(notebook, sounds):
     assert not tab.errors
 
 
-# ---- beyond the notebook -------------------------------------------------------------------------------------------------
+# ---- beyond the notebook -------------------------------------------------------------------------------------------
 
 
 def test_a_page_from_disk_plays_without_network(tab, sounds, tmp_path):
@@ -527,7 +531,11 @@ def test_titles_are_text_and_messages_are_checked(shown, sounds):
     assert widget.locator("img").count() == 0 and tab.page.evaluate("window.hacked") is None
     bad = {"_request": {"seq": 99, "settings": {"picture.width": 8192}}, "_a_mel": {"rows": 1}, "cursor": "x"}
     widget.evaluate(
-        "(node, bad) => { const {model} = node.explorer; for (const [k, v] of Object.entries(bad)) model.set(k, v); model.save_changes(); }",
+        """(node, bad) => {
+          const {model} = node.explorer
+          for (const [name, value] of Object.entries(bad)) model.set(name, value)
+          model.save_changes()
+        }""",
         bad,
     )
     widget.locator(".said", has_text=re.compile("does not offer|is not what it must be")).wait_for()
@@ -541,7 +549,11 @@ def test_nothing_is_left_behind(notebook, sounds):
         """() => {
           window.urls = new Set();
           const {createObjectURL, revokeObjectURL} = URL;
-          URL.createObjectURL = blob => { const url = createObjectURL.call(URL, blob); if (blob.type === "audio/ogg") window.urls.add(url); return url; };
+          URL.createObjectURL = blob => {
+            const url = createObjectURL.call(URL, blob);
+            if (blob.type === "audio/ogg") window.urls.add(url);
+            return url;
+          };
           URL.revokeObjectURL = url => { window.urls.delete(url); revokeObjectURL.call(URL, url); };
         }"""
     )
@@ -559,7 +571,8 @@ def test_every_control_has_a_name(shown, sounds):
     tab, widget = shown(f"explore({str(sounds / 'tone.wav')!r}, regions=[{{'label': 'a', 'start': 1, 'end': 2}}])")
     nameless = widget.evaluate(
         """node => [...node.querySelectorAll("button, input, select, canvas.cover, output")].filter(each =>
-          !(each.getAttribute("aria-label") || each.labels?.length || each.className === "value")).map(each => each.outerHTML.slice(0, 80))"""
+          !(each.getAttribute("aria-label") || each.labels?.length || each.className === "value"))
+          .map(each => each.outerHTML.slice(0, 80))"""
     )
     assert nameless == []
     keys = widget.evaluate("""node => [...node.querySelectorAll("button, input, select, canvas.cover")]
