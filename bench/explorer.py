@@ -53,7 +53,7 @@ SEEKS = """async node => {
 }"""
 PLAYING = """async node => {
     const {explorer} = node, {sound, look} = explorer, gaps = []
-    explorer.seek(1)
+    sound.seek(1)
     await sound.play()
     await new Promise(done => setTimeout(done, 500))
     const start = performance.now()

@@ -120,6 +120,8 @@ def test_the_wheel_holds_the_library_and_nothing_else(built):
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     assert {"sonic/__init__.py", "sonic/__init__.pyi", "sonic/py.typed", "sonic/cream/views.py"} <= set(names)
+    static = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sonic" / "explore" / "static").iterdir()}
+    assert len(static) > 10 and static | {"sonic/explore/__init__.pyi"} <= set(names)
     assert {name.split("/")[0] for name in names} == {"sonic"}
 
 
