@@ -116,6 +116,23 @@ def test_a_tone_in_the_other_views(shown, sounds):
     assert " · A · 1.00" in readout(widget)
 
 
+def test_rows_are_not_blurred_where_columns_share_pixels(shown, sounds):
+    "Seven columns to three pixels: along time they are averaged, but a pitch class ends where it ends."
+    _, widget = shown(f"explore({str(sounds / 'tone.wav')!r}, 'chroma', hop_length=128)")
+    steps = widget.evaluate(
+        """node => {
+          const pane = node.explorer.panes.values().next().value, {box, canvas, picture} = pane
+          if (picture.columns < 2 * box.width) return -1
+          const [x, y, height] = [box.x + box.width / 2, box.y, box.height].map(px => Math.round(px * devicePixelRatio))
+          const column = canvas.getContext("2d").getImageData(x, y, 1, height).data
+          let changes = 0
+          for (let k = 4; k < column.length; k += 4) changes += column[k] !== column[k - 4]
+          return changes
+        }"""
+    )
+    assert 1 <= steps <= 12
+
+
 def test_clicks_peak_at_their_tempo(shown, sounds):
     tab, widget = shown(f"explore({str(sounds / 'clicks.wav')!r}, 'tempogram', bpm_min=80, bpm_max=200)")
     tab.page.mouse.move(*widget.evaluate(BRIGHTEST))

@@ -168,8 +168,9 @@ class Explorer(Wire):
 
     def to_npz(self, path: str | os.PathLike[str]) -> None:
         "The views as numbers: `mel`, `mel_rows`, `mel_columns`, ..., of the second track `mel_b`, and `settings` as text."
-        numbers: dict[str, Any] = {"settings": config_text(self._sides[0].config)}
+        numbers: dict[str, Any] = {}
         for side, end in zip(self._sides, ("", "_b"), strict=False):
+            numbers[f"settings{end}"] = config_text(side.config)
             for name, view in views(side.clip, self.views, config=side.config).items():
                 times = view.column_axis.values + side.start
                 rows, columns = f"{name}_rows{end}", f"{name}_columns{end}"

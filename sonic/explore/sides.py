@@ -191,10 +191,20 @@ def code(
         "views = " + _call("sonic.views", ["clip", repr(list(views)), *given]),
     ]
     for view in views:
-        some = [f"{n}={v!r}" for n, v in part_of(look, view=view, start=side.start).items()]
+        seen_of = _shared_range(sides, view=view) | part_of(look, view=view, start=side.start)
+        some = [f"{n}={v!r}" for n, v in seen_of.items()]
         named = f"title={title(side, sides, view=view)!r}"
         lines += [_call("sonic.figure", [f"views[{view!r}]", named, *some, *given])]
     return "\n".join(lines) + "\n"
+
+
+def _shared_range(sides: Sequence[Side], *, view: str) -> dict[str, Any]:
+    "The range of levels that two tracks are drawn with, which one of them alone would not have."
+    if len({id(side.track) for side in sides}) == 1:
+        return {}
+    made = [VIEWS[view](side.spectrum) for side in sides]
+    low, high = level_range(view, max(_peaks(made, sides)), config=sides[0].config)
+    return {"range": (float(low), float(high))}
 
 
 def _call(function: str, arguments: Sequence[str]) -> str:
