@@ -455,6 +455,8 @@ def test_compare(shown, sounds):
 
 def test_two_displays_of_one_explorer(notebook, sounds):
     "They show the same, ask for themselves, and never play at once."
+    from playwright.sync_api import expect
+
     tab = notebook(IMPORT, f"e = explore({str(sounds / 'glide.wav')!r}); e", "e")
     tab.run_all()
     one, two = (tab.page.locator(".sonic-explorer").nth(k) for k in (0, 1))
@@ -472,9 +474,12 @@ def test_two_displays_of_one_explorer(notebook, sounds):
         asks.get_by_label("n_fft").select_option("512")
         asks.locator('[aria-label*="frame 512"]').wait_for()
         other.locator('[aria-label*="frame 512"]').wait_for()
-        assert other.get_by_label("n_fft").input_value() == "512"
+        expect(other.get_by_label("n_fft")).to_have_value("512")
         tab.run("e.settings = {}")
-        asks.locator('[aria-label*="frame 2048"]').wait_for()
+        for each in (one, two):
+            each.locator('[aria-label*="frame 2048"]').wait_for()
+            expect(each.get_by_label("n_fft")).to_have_value("2048")
+        tab.settle()
     assert not tab.errors
 
 
