@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..config import SonicError
 from .decode import AudioInfo, Source, opened
 
 # %% auto #0
-__all__ = ['LOUDEST', 'LONGEST', 'SLACK', 'RATES', 'CHANNELS', 'Clip', 'info', 'to_mono', 'load']
+__all__ = ['LOUDEST', 'LONGEST', 'SLACK', 'RATES', 'CHANNELS', 'Clip', 'info', 'to_mono', 'Stream', 'stream', 'load']
 
 # %% ../../nbs/cream/01_audio.ipynb #fe9d2e24
 @dataclass(frozen=True)
@@ -64,27 +65,29 @@ def to_mono(
 LONGEST = 3 * 3600  # s, what is read if no duration is asked for
 
 
-def _read(source: Source, rate: int, offset: float, duration: float | None) -> np.ndarray:
-    "The stretch of a source, mono, at that rate; `librosa.load` is the oracle."
+def _blocks(source: Source, rate: int, offset: float, duration: float | None) -> Iterator[np.ndarray]:
+    "The stretch of a source, mono, at that rate, as it is decoded; `librosa.load` is the oracle."
     native = source.info.sample_rate
     start, wanted = int(offset * native), int((LONGEST if duration is None else duration) * native)
     resampler = soxr.ResampleStream(native, rate, 1, dtype="float32", quality="HQ") if rate != native else None
-    parts, decoded = [], 0
+    decoded = given = 0
     for block in source.blocks(start):
         mono = to_mono(block[: wanted - decoded])
-        parts.append(resampler.resample_chunk(mono) if resampler else mono)
         decoded += len(mono)
+        part = resampler.resample_chunk(mono) if resampler else mono
+        given += len(part)
+        yield part
         if decoded == wanted:
             break
     else:  # the file ended first
         source.notes.extend(_missing(source, start + decoded))
     if duration is None and decoded == wanted:
         raise SonicError(f"lasts more than {LONGEST / 3600:g} h; say how much to read with duration")
-    if resampler:
-        parts.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
-    length = math.ceil(decoded * (rate / native))
-    missing = max(0, length - sum(map(len, parts)))  # soxr rounds down, librosa up
-    return np.concatenate([*parts, np.zeros(missing, np.float32)])[:length]
+    if not decoded:
+        raise SonicError("no sound can be decoded" + (f" from {offset:g} s on" if offset else ""))
+    length = math.ceil(decoded * (rate / native))  # soxr rounds down, librosa up
+    rest = resampler.resample_chunk(np.empty(0, np.float32), last=True) if resampler else np.empty(0, np.float32)
+    yield np.pad(rest, (0, max(0, length - given - len(rest))))[: length - given]
 
 # %% ../../nbs/cream/01_audio.ipynb #ef1f94fd
 SLACK = 4096  # frames that may be missing: an encoder's delay and padding
@@ -119,13 +122,23 @@ def _check(source: Source, offset: float, duration: float | None) -> None:
         )
 
 # %% ../../nbs/cream/01_audio.ipynb #96f6a045
-def load(
+@dataclass(frozen=True)
+class Stream:
+    "A recording that is being decoded, for those who need not hold it whole."
+
+    blocks: Iterator[np.ndarray]  # float32, shape (n,), mono, one after the other
+    sample_rate: int  # Hz
+    notes: list[str]  # what was odd about the file; complete once the blocks are read
+
+
+@contextmanager
+def stream(
     path: str | os.PathLike[str],  # of the file
     sample_rate: int | None = 22050,  # Hz, from 8000 to 384000; none: the file's own
     offset: float = 0.0,  # s, where the clip starts in the file
     duration: float | None = None,  # s, how long it is at most; none: to the end
-) -> Clip:
-    "Read a file; `librosa.load` is the oracle, sample for sample. Raises `SonicError` if there is no sound to be had."
+) -> Iterator[Stream]:
+    "Read a file block by block. Raises `SonicError` if there is no sound to be had."
     if sample_rate is not None and sample_rate not in RATES:
         raise SonicError(f"sample_rate={sample_rate} must be between {RATES[0]} and {RATES[-1]} Hz, or none")
     if not 0 <= offset < math.inf:
@@ -134,7 +147,17 @@ def load(
         raise SonicError(f"duration={duration} must be more than 0 s")
     with opened(path) as source:
         _check(source, offset, duration)
-        samples = _read(source, sample_rate or source.info.sample_rate, offset, duration)
-        if not len(samples):
-            raise SonicError("no sound can be decoded" + (f" from {offset:g} s on" if offset else ""))
-        return Clip(samples, sample_rate or source.info.sample_rate, tuple(source.notes))
+        rate = sample_rate or source.info.sample_rate
+        yield Stream(_blocks(source, rate, offset, duration), rate, source.notes)
+
+
+def load(
+    path: str | os.PathLike[str],  # of the file
+    sample_rate: int | None = 22050,  # Hz, from 8000 to 384000; none: the file's own
+    offset: float = 0.0,  # s, where the clip starts in the file
+    duration: float | None = None,  # s, how long it is at most; none: to the end
+) -> Clip:
+    "Read a file; `librosa.load` is the oracle, sample for sample. Raises `SonicError` if there is no sound to be had."
+    with stream(path, sample_rate, offset, duration) as sound:
+        samples = np.concatenate([*sound.blocks])
+        return Clip(samples, sound.sample_rate, tuple(sound.notes))

@@ -99,9 +99,11 @@ def synthesise(
     song: Song,
     *,
     sample_rate: int = RATE,  # Hz
+    own: Hand | None = None,  # how it is played; none: as its artist plays
 ) -> np.ndarray:  # float32, shape (n, 2), in [-1, 1]
     "The sound of a song."
-    style, own, n = STYLES[song.genre], hand(song.artist, genre=song.genre), round(song.seconds * RATE)
+    style, n = STYLES[song.genre], round(song.seconds * RATE)
+    own = own or hand(song.artist, genre=song.genre)
     notes = compose(song)
     buses = {name: np.zeros((n, 2), np.float32) for name in ("drums", "tones", "driven")}
     _perform(notes, buses, own=own, driven="comp" if style.drive else "")
