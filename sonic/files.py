@@ -16,7 +16,7 @@ from pathlib import Path
 from .config import SonicError
 
 # %% auto #0
-__all__ = ['write_file', 'save_file', 'file_stem', 'folder_name']
+__all__ = ['write_file', 'save_file', 'file_stem', 'folder_name', 'file_stamp', 'path_text']
 
 # %% ../nbs/02_files.ipynb #ac862422
 def write_file(
@@ -63,3 +63,19 @@ def folder_name(
     "A label as the name of a folder."
     text = "" if label is None or label != label else str(label)  # NaN differs from itself
     return re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]+', "-", text).strip(" .-")[:80] or "unknown"
+
+# %% ../nbs/02_files.ipynb #60938d95
+def file_stamp(
+    path: str | os.PathLike[str],
+) -> dict[str, int]:  # bytes, and modified in nanoseconds; empty if it is not there
+    "What tells a changed file from an unchanged one."
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return {}
+    return {"bytes": stat.st_size, "modified": stat.st_mtime_ns}
+
+
+def path_text(path: str | os.PathLike[str]) -> str:
+    "A path as text that any file can hold."
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

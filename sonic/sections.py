@@ -118,7 +118,11 @@ class VisionSettings(Section):
     "A network for photographs that looks at pictures of the sound."
 
     backbone: str = setting("tf_efficientnet_lite0", "name of a timm model")
+    weights: str | None = setting(
+        None, "a .safetensors file or its folder, or random, as a control; none: those the name stands for"
+    )
     revision: str | None = setting(None, "commit of the hub that the weights must come from")
+    download: Literal["no", "yes"] = setting("no", "whether weights may be fetched from the hub")
     view: Literal["mel", "chroma", "fft", "tempogram"] = setting("mel", "what it looks at")
     window: float = setting(10.0, "length of sound in one picture", unit="s", low=0.5, high=600, log=True)
     stride: float = setting(10.0, "from one picture to the next", unit="s", low=0.1, high=600, log=True)
@@ -143,20 +147,31 @@ class HubSettings(Section):
 
     model: str = setting("m-a-p/music2vec-v1", "name on the hub, or a folder")
     revision: str | None = setting(None, "commit of the hub that the weights must come from")
+    download: Literal["no", "yes"] = setting("no", "whether weights may be fetched from the hub")
     window: float = setting(10.0, "length of sound heard at once", unit="s", low=0.5, high=60, log=True)
+    stride: float = setting(10.0, "from one window to the next", unit="s", low=0.1, high=60, log=True)
     layer: int = setting(-1, "hidden layer that is taken; -1: the last", low=-100, high=100)
 
 # %% ../nbs/00_sections.ipynb #4496b564
 class NetworkSettings(Section):
     "SONIC's own network over the four pictures."
 
+    weights: str = setting("", "what `sonic train` wrote: the folder, or the file network.safetensors in it")
     views: str = setting("mel,chroma,fft,tempogram", "what it looks at, with commas between")
     window: float = setting(10.0, "length of sound in one picture", unit="s", low=1, high=120, log=True)
-    width: int = setting(
-        24, "channels of the first layer; they double with every block", unit="channels", low=4, high=256, log=True
+    stride: float | None = setting(
+        None, "from one picture to the next; none: a window", unit="s", low=0.1, high=120, log=True
+    )
+    rows: int = setting(96, "height of the pictures", unit="px", low=8, high=1024, log=True)
+    columns: int = setting(128, "width of the pictures", unit="px", low=8, high=1024, log=True)
+    channels: int = setting(
+        16, "of the first block; twice, four and eight times as many later", unit="channels", low=2, high=256, log=True
     )
     blocks: int = setting(4, "convolutional blocks, each halving the picture", unit="blocks", low=1, high=7)
-    size: int = setting(128, "numbers in the vector", unit="numbers", low=2, high=4096, log=True)
+    size: int = setting(128, "numbers in the vector, shared out among the views", unit="numbers", low=4, high=4096)
+    layer: Literal["views", "joined", "head"] = setting(
+        "views", "the vector: of each view side by side, of all joined, or what was trained for"
+    )
 
 
 class TrainSettings(Section):
@@ -165,12 +180,16 @@ class TrainSettings(Section):
     objective: Literal["contrast", "labels", "factors"] = setting(
         "contrast", "two crops of a track attract, a label is told, or a factor of listening is met"
     )
+    label: str = setting("genre", "column that is told, if the objective is labels")
+    crops: int = setting(12, "windows of a track at most", unit="windows", low=1, high=1000, log=True)
     epochs: int = setting(50, "times through the collection at most", unit="epochs", low=1, high=100000, log=True)
     patience: int = setting(10, "epochs without a better validation before it stops", unit="epochs", low=1, high=100000)
     batch: int = setting(32, "tracks in a step", unit="tracks", low=2, high=8192, log=True)
     learning_rate: float = setting(1e-3, "of AdamW, at its highest", low=1e-7, high=1, log=True)
     weight_decay: float = setting(1e-2, "of AdamW", low=0, high=1)
     temperature: float = setting(0.1, "of the contrast", low=0.001, high=10, log=True)
+    mask: float = setting(0.25, "share of each side of a picture that is hidden at most", low=0, high=0.9)
+    gain: float = setting(6.0, "how far mel and fft are made louder or softer at most", unit="dB", low=0, high=40)
     validation: float = setting(0.2, "share of the tracks kept to validate", low=0.01, high=0.9)
     seed: int = setting(0, "of everything random", low=0, high=2**31 - 1)
 

@@ -30,7 +30,7 @@ from .layouts import open_collection
 from .picture import SUFFIXES, encode, peak_of, picture
 from .views import VIEWS, check_views
 from .views import views as views_of
-from ..files import file_stem, folder_name, write_file
+from ..files import file_stamp, file_stem, folder_name, path_text, write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,15 +109,6 @@ def _read_rows(out: Path) -> dict[str, Row]:
     return by_id
 
 # %% ../../nbs/cream/19_render.ipynb #89b83112
-def _stamp(path: str) -> Row:
-    "What tells a changed file from an unchanged one; nothing if it is not there."
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return {}
-    return {"bytes": stat.st_size, "modified": stat.st_mtime_ns}
-
-
 def _todo(row: Row | None, pictures: dict[str, str], *, out: Path, recipe: str, stamp: Row, arrays: bool) -> list[str]:
     "The views of a track that have to be drawn."
     if row is None:
@@ -214,20 +205,20 @@ def _plan(
         row, stem = rows.get(track_id), file_stem(track_id)
         pictures = {name: f"{name}/{label}{stem}{suffix}" for name in VIEWS}
         wanted = {name: pictures[name] for name in names}
-        todo = _todo(row, wanted, out=out, recipe=recipe, stamp=_stamp(path), arrays=arrays)
+        todo = _todo(row, wanted, out=out, recipe=recipe, stamp=file_stamp(path), arrays=arrays)
         if todo:
             work.append(_Track(track_id, path, {name: pictures[name] for name in todo}))
         elif row:
-            row["path"] = _plain(path)  # the music may have moved
+            row["path"] = path_text(path)  # the music may have moved
     return work
 
 
 def _settle(track: _Track, outcome: Outcome, rows: dict[str, Row], *, out: Path, recipe: str) -> Row:
     "Enter what became of a track; an earlier picture under another name goes."
     before = rows.get(track.track_id, {"recipe": recipe})
-    row = before | {"track_id": track.track_id, "path": _plain(track.path)}
+    row = before | {"track_id": track.track_id, "path": path_text(track.path)}
     if outcome.status == "done":
-        row |= outcome.value | _stamp(track.path) | {"recipe": recipe}
+        row |= outcome.value | file_stamp(track.path) | {"recipe": recipe}
         for name in VIEWS:
             if before.get(name) and before[name] != row[name]:
                 (out / before[name]).unlink(missing_ok=True)
@@ -237,11 +228,6 @@ def _settle(track: _Track, outcome: Outcome, rows: dict[str, Row], *, out: Path,
         row |= {"status": outcome.status, "reason": reason}
     rows[track.track_id] = row
     return {key: row.get(key) for key in COLUMNS}
-
-
-def _plain(path: str) -> str:
-    "A path as text that any file can hold, whatever bytes its name is made of."
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 # %% ../../nbs/cream/19_render.ipynb #c8bc95d4
 COLUMNS = ["track_id", "path", "status", "reason", "seconds", "sample_rate", *VIEWS, "mel_peak", "fft_peak", "recipe"]

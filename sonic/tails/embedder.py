@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import batched
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..sections import SonicError
 from .contract import Contract, windows
 
 # %% auto #0
-__all__ = ['Windows', 'Embedder']
+__all__ = ['Windows', 'Heard', 'Embedder']
 
 # %% ../../nbs/tails/01_embedder.ipynb #44850f28
 @dataclass(frozen=True)
@@ -40,6 +40,34 @@ class Windows:
     def mean(self) -> np.ndarray:  # float32, shape (size,)
         "The vector of the track."
         return np.average(self.vectors.astype(np.float64), axis=0, weights=self.weights).astype(np.float32)
+
+
+@dataclass
+class Heard:
+    "What there is to say of a track besides its vectors."
+
+    starts: list[float] = field(default_factory=list)  # s, of the windows
+    weights: list[float] = field(default_factory=list)  # what each counts for
+    seconds: float = 0.0  # s, so far
+    peak: float = 0.0  # the loudest sample
+    notes: list[str] = field(default_factory=list)  # what was odd about the file
+
+    @property
+    def silent(self) -> bool:
+        "Whether there was no sound at all."
+        return self.peak == 0
+
+    def listen(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
+        "The same blocks, measured."
+        for block in blocks:
+            self.peak = max(self.peak, float(np.abs(block).max(initial=0)))
+            self.seconds += len(block) / sample_rate
+            yield block
+
+    def windows(self, vectors: np.ndarray) -> Windows:
+        "All of it, with the vectors of the windows."
+        starts, weights = np.array(self.starts), np.array(self.weights)
+        return Windows(starts, weights, vectors, self.seconds, self.silent, tuple(self.notes))
 
 
 def _opened(source: Clip | Stream | str | os.PathLike[str], contract: Contract) -> AbstractContextManager[Stream]:
@@ -117,30 +145,35 @@ class Embedder(ABC):
         batch: int = 8,  # windows that are embedded at once
     ) -> Windows:
         "A track, window by window, from its first sample to its last."
-        contract, peak, total, cut = self.contract, 0.0, 0, []
+        heard = Heard()
+        shown = self.shown(source, heard)
+        vectors = [self.embed_prepared(list(some)) for some in batched(shown, batch)]
+        return heard.windows(np.concatenate(vectors))
+
+    def shown(
+        self,
+        source: Clip | Stream | str | os.PathLike[str],  # at any rate that the contract allows
+        heard: Heard,  # takes down what else there is to say of the track
+    ) -> Iterator[np.ndarray]:  # of the contract's shape and type
+        "What the network is shown of a track, window by window."
+        contract = self.contract
         with _opened(source, contract) as sound:
             if sound.sample_rate != contract.sample_rate:
                 raise SonicError(
-                    f"{contract.name} takes sound at {contract.sample_rate} Hz and does not resample; this is at {sound.sample_rate} Hz"
+                    f"{contract.name} takes sound at {contract.sample_rate} Hz and does not resample; "
+                    f"this is at {sound.sample_rate} Hz"
                 )
+            for window in windows(heard.listen(sound.blocks, contract.sample_rate), contract):
+                heard.starts.append(window.start / contract.sample_rate)
+                heard.weights.append(window.weight)
+                yield self.prepare(window.sound)
+            heard.notes.extend(sound.notes)
 
-            def heard() -> Iterator[np.ndarray]:
-                nonlocal peak, total
-                for block in sound.blocks:
-                    peak, total = max(peak, float(np.abs(block).max(initial=0))), total + len(block)
-                    yield block
-
-            vectors = []
-            for some in batched(windows(heard(), contract), batch):
-                cut += [(window.start, window.weight) for window in some]
-                vectors.append(self._embedded([self.prepare(window.sound) for window in some]))
-            notes = tuple(sound.notes)
-        starts, weights = np.array(cut, np.float64).T
-        rate = contract.sample_rate
-        return Windows(starts / rate, weights, np.concatenate(vectors), total / rate, peak == 0, notes)
-
-    def _embedded(self, prepared: list[np.ndarray]) -> np.ndarray:
-        "Vectors of prepared windows, which are held to the contract on both sides."
+    def embed_prepared(
+        self,
+        prepared: list[np.ndarray],  # a window each, of the contract's shape and type
+    ) -> np.ndarray:  # float32, shape (windows, size)
+        "Vectors of what was prepared, which is held to the contract on both sides."
         return _pooled(self.forward(_normal(np.stack(prepared), self.contract)), len(prepared), self.contract)
 
     def embed(
@@ -167,5 +200,5 @@ class Embedder(ABC):
     ) -> np.ndarray:  # float32, shape (size,)
         "The vector of a track from its pictures."
         weights, prepared = zip(*self.prepare_pictures(levels), strict=True)
-        vectors = np.concatenate([self._embedded(list(some)) for some in batched(prepared, batch)])
+        vectors = np.concatenate([self.embed_prepared(list(some)) for some in batched(prepared, batch)])
         return np.average(vectors.astype(np.float64), axis=0, weights=weights).astype(np.float32)
