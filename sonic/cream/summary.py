@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['summary', 'failed']
+__all__ = ['summary', 'failed', 'named']
 
 # %% ../../nbs/cream/20_summary.ipynb #3b50e5f7
 def summary(
@@ -25,8 +25,8 @@ def summary(
     seconds: float,  # how long it took
 ) -> Iterator[str]:  # lines
     "Say what became of the tracks."
-    yield from _named("With a warning", manifest[manifest["status"] == "warned"])
-    yield from _named("Failed", failed(manifest))
+    yield from named("With a warning", manifest[manifest["status"] == "warned"])
+    yield from named("Failed", failed(manifest))
     yield from (f"Skipped: {note}" for note in manifest.attrs["skipped"])
     counts = ", ".join(f"{number} {status}" for status, number in manifest["status"].value_counts(sort=False).items())
     drawn, kept = manifest.attrs["drawn"], manifest.attrs["kept"]
@@ -39,7 +39,7 @@ def failed(manifest: pd.DataFrame) -> pd.DataFrame:
     return manifest[~manifest["status"].isin(["done", "warned"])]
 
 
-def _named(title: str, rows: pd.DataFrame) -> Iterator[str]:
+def named(title: str, rows: pd.DataFrame) -> Iterator[str]:
     "Up to twenty tracks, each with its reason."
     if len(rows):
         yield f"{title}:"
