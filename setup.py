@@ -11,6 +11,6 @@ wants = {key: [line.strip() for line in lines if line.strip()] for key, lines in
 setup(
     description=settings["DEFAULT"]["description"],
     packages=find_packages(include=["sonic", "sonic.*"]),
-    install_requires=wants["requirements"],
-    extras_require={"av": wants["av_requirements"], "dev": wants["dev_requirements"]},
+    install_requires=wants.pop("requirements"),
+    extras_require={key.removesuffix("_requirements"): lines for key, lines in wants.items()},
 )

@@ -103,7 +103,10 @@ def test_the_wheel_says_what_settings_ini_says(built):
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(archive.read(name).decode())
     wants = [Requirement(line) for line in metadata.get_all("Requires-Dist")]
-    for extra, key in ((None, "requirements"), ("av", "av_requirements"), ("dev", "dev_requirements")):
+    keys = [key for key in settings() if key.endswith("requirements")]
+    assert {"requirements", "av_requirements", "hub_requirements", "dev_requirements"} <= set(keys)
+    for key in keys:
+        extra = key.removesuffix("requirements").removesuffix("_") or None
         there = {
             f"{want.name}{want.specifier}"
             for want in wants
