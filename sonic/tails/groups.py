@@ -37,7 +37,8 @@ def names_in(
     if pd.isna(cell):  # type: ignore[call-overload]
         return set()
     text = unicodedata.normalize("NFKC", str(cell)).casefold()
-    return {" ".join(part.split()) for part in re.split(r";|\s\(?(?:feat|ft|featuring)\b\.?", text)} - UNKNOWN
+    text = re.sub(r"[(\[]((?:feat|ft|featuring)\b[^)\]]*)[)\]]", r" \1", text)
+    return {" ".join(part.split()) for part in re.split(r";|\s(?:feat|ft|featuring)\b\.?", text)} - UNKNOWN
 
 
 def group_tracks(
@@ -135,7 +136,7 @@ def group_by(
         used.remove("album")
         numbers = group_tracks(tracks, columns=used, pairs=pairs)
         notes.append(f"album is not used: it ties each {label} together, so it may be what is heard")
-    how = f"by {' and '.join(used)}" if used else "each track alone"
+    how = f"by {' and '.join(used)}" if used else "each track alone" + (", as asked" if groups is None else "")
     counts = [f"{column} known of {known[column]}" for column in used]
     copies = [f"{len(pairs)} pair{'s' * (len(pairs) > 1)} of copies kept together"] if pairs else []
     facts = "; ".join([f"{len(tracks)} tracks in {len(set(numbers))} groups, {how}", *counts, *copies])

@@ -28,7 +28,7 @@ __all__ = ['GRIDS', 'USUAL', 'pipeline', 'choose_setting', 'Probe', 'train_probe
 GRIDS: dict[str, dict[str, list[float]]] = {  # what is tried, the most cautious first
     "logistic": {"C": [1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0]},  # inverse of the weight penalty
     "knn": {"n_neighbors": [20, 10, 5, 3, 1]},
-    "mlp": {"alpha": [10.0, 1.0, 0.1]},  # weight penalty
+    "mlp": {"alpha": [3.0, 0.3]},  # weight penalty
 }
 USUAL = {"C": 0.1, "n_neighbors": 5, "alpha": 1.0}  # where the training tracks are too few to choose
 
@@ -52,7 +52,7 @@ def pipeline(
         setting = {key: int(value) for key, value in setting.items()}
         steps = [("unit", Normalizer()), ("probe", KNeighborsClassifier(algorithm="brute", **setting))]
     elif kind == "mlp":
-        steps = [("probe", MLPClassifier((64,), max_iter=400, random_state=seed, **setting))]
+        steps = [("probe", MLPClassifier((64,), max_iter=200, tol=1e-3, random_state=seed, **setting))]
     else:
         steps = [("probe", LogisticRegression(max_iter=2000, **setting))]
     return Pipeline([("scale", StandardScaler()), *steps])
@@ -214,7 +214,9 @@ def save_probe(
     told = {"format": _FORMAT, "kind": probe.kind, "classes": probe.classes, "facts": probe.facts}
     text = json.dumps(told, sort_keys=True, ensure_ascii=False)
     weights = {name: np.ascontiguousarray(array) for name, array in probe.weights.items()}
-    save_file(path, save(weights, metadata={"sonic": text, "sha256": _digest(text, weights)}))
+    save_file(
+        path, save(weights, metadata={"sonic": f"{_digest(text, weights)} {text}"})
+    )  # one entry: several come in any order
 
 # %% ../../nbs/tails/18_probes.ipynb #59670e3a
 def open_probe(
@@ -225,13 +227,20 @@ def open_probe(
 
     try:
         with safe_open(Path(path), framework="numpy") as file:
-            about = file.metadata() or {}
+            digest, _, text = (file.metadata() or {}).get("sonic", "").partition(" ")
             weights = {name: file.get_tensor(name) for name in file.keys()}
     except (OSError, SafetensorError) as error:
         raise SonicError(f"{path} cannot be read as a probe: {' '.join(str(error).split())[:200]}") from None
-    if "sonic" not in about or about.get("sha256") != _digest(about["sonic"], weights):
+    if digest != _digest(text, weights):
         raise SonicError(f"{path} is no probe as SONIC wrote it: it was changed, or is something else; fit it again")
-    told = json.loads(about["sonic"])
+    told = json.loads(text)
     if told["format"] != _FORMAT:
         raise SonicError(f"{path} is a probe of format {told['format']}, and this SONIC reads {_FORMAT}; fit it again")
-    return Probe(told["kind"], told["classes"], weights, told["facts"])
+    probe = Probe(told["kind"], told["classes"], weights, told["facts"])
+    try:
+        works = np.isfinite(probe.probabilities(np.zeros((1, probe.size)))).sum() == len(probe.classes)
+    except (KeyError, IndexError, TypeError, ValueError):
+        works = False
+    if not works:
+        raise SonicError(f"{path} holds a probe whose arrays do not fit together; fit it again")
+    return probe

@@ -8,7 +8,8 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/tails/sc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['count_confusions', 'class_scores', 'total_scores', 'half_width', 'confusion_figure']
+__all__ = ['count_confusions', 'class_scores', 'total_scores', 'half_width', 'bounds', 'confusion_figure', 'Report',
+           'mean_scores', 'mean_class_scores']
 
 # %% ../../nbs/tails/18_scores.ipynb #f19d4f63
 def count_confusions(
@@ -73,6 +75,21 @@ def half_width(
         return np.full(values.shape[1:], np.nan)
     return t.ppf(0.975, count - 1) * values.std(axis=0, ddof=1) * np.sqrt(1 / count + ratio)
 
+# %% ../../nbs/tails/18_scores.ipynb #e7e0f433
+def bounds(
+    values: Sequence[float] | np.ndarray,  # between 0 and 1, one a split; a matrix has a row a split
+    *,
+    ratio: float,  # test tracks for each training track
+    tracks: float | np.ndarray,  # different tracks that were tested
+) -> tuple[np.ndarray, np.ndarray]:  # low and high
+    "Where a score lies with a confidence of 95 %: as the splits tell, and as so few tracks can tell."
+    values, n = np.asarray(values, float), np.maximum(np.asarray(tracks, float), 1)
+    mean, wide, z = values.mean(axis=0), np.nan_to_num(half_width(values, ratio=ratio)), 1.96
+    middle = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * np.sqrt(mean * (1 - mean) / n + z**2 / (4 * n**2))
+    low, high = np.minimum(mean - wide, middle - reach), np.maximum(mean + wide, middle + reach)
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
+
 # %% ../../nbs/tails/18_scores.ipynb #654a8c55
 def confusion_figure(
     confusion: pd.DataFrame,  # counts: a row a class, a column a class that it was taken for
@@ -88,10 +105,10 @@ def confusion_figure(
     with empty_figure(size * cell + 2.4, size * cell + 1.5) as drawn:
         ax = drawn.add_subplot()
         image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        look = {"parse_math": False, "fontsize": 8.5 if size <= 25 else 6}
+        look: dict[str, Any] = {"parse_math": False, "fontsize": 8.5 if size <= 25 else 6}
         ax.set_xticks(range(size), names, rotation=45, ha="right", rotation_mode="anchor", **look)
         ax.set_yticks(range(size), [f"{name} ({n})" for name, n in zip(names, total, strict=True)], **look)
-        ax.set(xlabel="taken for", ylabel="is (tracks)", title=title)
+        ax.set(xlabel="taken for", ylabel="is (times tested)", title=title)
         for row, column in np.argwhere(counts > 0) if size <= 25 else []:
             share = f"{shares[row, column]:.0%}"
             text = f"{share}\n{counts[row, column]}" if size <= 12 else share.removesuffix("%")
@@ -100,3 +117,89 @@ def confusion_figure(
         bar = drawn.colorbar(image, ax=ax, shrink=0.8, format="{x:.0%}")
         bar.set_label("share of the row" + (", in %" if size > 12 else ""))
     return drawn
+
+# %% ../../nbs/tails/18_scores.ipynb #f38ce8c0
+@dataclass(frozen=True)
+class Report:
+    "How well a label can be told from vectors."
+
+    label: str
+    what: str  # embedder and probe
+    fingerprint: str  # of the recipe of the vectors
+    scores: pd.DataFrame  # a row a method: accuracy and macro_f1, each with _pm, the t interval, and _low and _high
+    classes: pd.DataFrame  # a row a class: tracks, groups, recall and f1, each with _low and _high
+    confusion: pd.DataFrame  # counts over all splits
+    runs: pd.DataFrame  # a row a split and method: seed, method, train, test, setting, accuracy, macro_f1
+    notes: list[str]  # how tracks were grouped, what was left out, what may flatter
+
+    def __str__(self) -> str:
+        width = max(map(len, map(str, [*self.scores.index, *self.classes.index]))) + 2
+        rows = [f"{self.label} from {self.what}, {self.runs['seed'].nunique()} splits", ""]
+        rows += [f"{'':{width}}{'accuracy':30}macro F1"]
+        rows += [
+            f"{name:{width}}{_told(row, 'accuracy'):30}{_told(row, 'macro_f1')}" for name, row in self.scores.iterrows()
+        ]
+        rows += ["", f"{'':{width}}{'recall':30}{'F1':30}tracks, groups"]
+        for name, row in self.classes.iterrows():
+            held = f"{row['tracks']:.0f}, {row['groups']:.0f}"
+            rows.append(f"{str(name):{width}}{_told(row, 'recall'):30}{_told(row, 'f1'):30}{held}")
+        return "\n".join([*rows, "", *(f"- {note}" for note in self.notes)])
+
+    def figure(self) -> Figure:
+        "What was taken for what, over all splits."
+        count = self.runs["seed"].nunique()
+        return confusion_figure(self.confusion, title=f"{self.label} from {self.what}\n{count} test sets together")
+
+    def summary(self) -> dict[str, Any]:  # JSON
+        "The scores and notes, as a probe's file keeps them."
+        rounded = self.scores.astype(object).where(self.scores.notna(), None)
+        scores = {name: {key: v and round(v, 6) for key, v in row.items()} for name, row in rounded.iterrows()}
+        return {"splits": int(self.runs["seed"].nunique()), "scores": scores, "notes": self.notes}
+
+
+def _told(row: pd.Series, name: str) -> str:
+    "A mean with its intervals."
+    narrow = row.get(f"{name}_pm", np.nan)
+    pm = "" if np.isnan(narrow) else f" ± {narrow:.3f}"
+    return f"{row[name]:.3f}{pm} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
+
+# %% ../../nbs/tails/18_scores.ipynb #9c5c356c
+def mean_scores(
+    runs: pd.DataFrame,  # a row a split and method: method, train, test, accuracy, macro_f1
+    *,
+    tracks: int,  # different tracks that were tested
+) -> pd.DataFrame:  # a row a method: both scores with _pm, _low and _high
+    "Mean scores of each method over the splits."
+    import pandas as pd
+
+    rows = {}
+    for method, some in runs.groupby("method", sort=False):
+        rows[method] = dict[str, float]()
+        for name in ("accuracy", "macro_f1"):
+            values, ratio = some[name].to_numpy(), float((some["test"] / some["train"]).mean())
+            low, high = bounds(values, ratio=ratio, tracks=tracks)
+            pm = float(half_width(values))
+            rows[method] |= {
+                name: values.mean(),
+                f"{name}_pm": pm,
+                f"{name}_low": float(low),
+                f"{name}_high": float(high),
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def mean_class_scores(
+    counts: Sequence[pd.DataFrame],  # confusions, one a split
+    *,
+    ratio: float,  # test tracks for each training track
+    tracks: pd.Series,  # different tracks of each class that were tested
+) -> pd.DataFrame:  # a row a class: recall and f1 with _low and _high
+    "Mean recall and F1 of each class over the splits."
+    import pandas as pd
+
+    each, columns = [class_scores(one) for one in counts], dict[str, np.ndarray]()
+    for name in ("recall", "f1"):
+        values = np.array([one[name] for one in each])
+        low, high = bounds(values, ratio=ratio, tracks=tracks.reindex(counts[0].index).fillna(0).to_numpy())
+        columns |= {name: values.mean(axis=0), f"{name}_low": low, f"{name}_high": high}
+    return pd.DataFrame(columns, index=counts[0].index)
