@@ -198,6 +198,7 @@ class NeighbourSettings(Section):
     "Which tracks count as alike."
 
     centre: Literal["yes", "no"] = setting("yes", "measure angles from the middle of the collection")
+    standardise: Literal["yes", "no"] = setting("yes", "give every number of a vector the same spread")
     whiten: int | None = setting(
         None,
         "principal directions kept, with equal weight; none: no whitening",
@@ -211,6 +212,9 @@ class NeighbourSettings(Section):
     )
     per_artist: int | None = setting(None, "tracks of one artist in a list at most", unit="tracks", low=1, high=1000)
     per_album: int | None = setting(None, "tracks of one album in a list at most", unit="tracks", low=1, high=1000)
+    versions: Literal["one", "all"] = setting("one", "of several versions of a song, the best one or all of them")
+    twins: float = setting(0.98, "cosine from which two tracks count as the same recording", low=0.5, high=1)
+    away: float = setting(0.5, "what a track that was turned down counts against one that was asked for", low=0, high=2)
 
 
 class GenreSettings(Section):
