@@ -2,6 +2,7 @@
 
 from . import cream as cream
 from . import learn as learn
+from . import similar as similar
 from . import tails as tails
 from .program import app as app
 from .program import main as main

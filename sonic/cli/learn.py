@@ -13,10 +13,10 @@ from typing import Annotated
 
 import typer
 
-from .program import ConfigFile, Settings, app, settings_of
+from .program import ConfigFile, Jobs, Settings, app, settings_of
 
 # %% auto #0
-__all__ = ['genres', 'Vectors', 'Label', 'report_genres', 'fit_genres', 'predict_genres']
+__all__ = ['genres', 'Vectors', 'Label', 'report_genres', 'fit_genres', 'predict_genres', 'train']
 
 # %% ../../nbs/cli/03_learn.ipynb #67986b2e
 genres = typer.Typer(no_args_is_help=True, help="Learn genres, or any label, from an embedding table.")
@@ -101,3 +101,55 @@ def predict_genres(
         return
     for row in found.itertuples(index=False):
         print(f"{row[2]:.2f}  {row[1]:<20} {row[0]}")
+
+# %% ../../nbs/cli/03_learn.ipynb #95b2cb71
+@app.command()
+def train(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="Folder, table or data set of music, or pictures that `sonic render` drew."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for the network; a run that was stopped there goes on.")
+    ],
+    factors: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="A vector a track to aim at, for `train.objective=factors`.")
+    ] = None,
+    set: Settings = [],  # noqa: B006
+    config: ConfigFile = None,
+    jobs: Jobs = None,
+    device: Annotated[
+        str, typer.Option(help="`cpu`, `cuda`, `mps`; `auto`: a graphics card if there is one.")
+    ] = "auto",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again, whatever is in OUT.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+) -> None:
+    """
+    Train our own network over the four pictures.
+
+    Without labels two crops of a track attract each other; `train.objective=labels` learns genres. Ctrl-C leaves the best network so far (exit code 130), and the same command goes on.
+
+    Examples:
+
+    * `sonic train ~/Music network`, then `sonic embed ~/Music own.parquet --with sonic --set network.weights=network`
+    * `sonic train pictures network --set train.objective=labels --set train.epochs=100`
+    """
+    from sonic.tails.training import train as teach
+
+    try:
+        trained = teach(
+            source,
+            out,
+            config=settings_of(config, set),
+            factors=factors,
+            device=device,
+            jobs=jobs,
+            progress=not quiet,
+            resume=not fresh,
+        )
+    except KeyboardInterrupt as stop:
+        print(f"\nsonic: {stop}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    print(f"{trained}\n{out}")
