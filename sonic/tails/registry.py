@@ -80,7 +80,9 @@ def make_recipe(
     chosen: dict[str, Any] = {}
     for name in settings:
         section, _, key = name.partition(".")
-        chosen[section] = {**chosen.get(section, {}), key: given[section][key]} if key else given[section]
+        some = {key: given[section][key]} if key else given[section]
+        chosen[section] = {**chosen.get(section, {}), **some}
+        chosen[section].pop("weights", None)  # known by their hash, not by where they lie
     terms = asdict(embedder.contract)
     made = {
         "embedder": embedder.contract.name,
