@@ -17,5 +17,10 @@ from .cream.views import fft as fft
 from .cream.views import mel as mel
 from .cream.views import tempogram as tempogram
 from .cream.views import views as views
+from .tails.embed import embed as embed
+from .tails.fuse import fuse as fuse
+from .tails.neighbours import neighbours as neighbours
+from .tails.table import Table as Table
+from .tails.table import open_table as open_table
 
 __version__: str

@@ -62,7 +62,8 @@ def _line(row: Any) -> str:
     told = " - ".join(name for name in known if name and name != "nan") or str(row.track_id)
     told = "".join(letter if letter.isprintable() else "?" for letter in told)  # no name may drive a terminal
     genre = getattr(row, "genre", None)
-    return f"{row.rank:3} {row.score:6.3f}  {told}" + (f"  ({genre})" if isinstance(genre, str) and genre else "")
+    line = f"{row.rank:3} {row.score:6.3f}  {told}" + (f"  ({genre})" if isinstance(genre, str) and genre else "")
+    return line + (f"\n            {row.why}" if hasattr(row, "why") else "")
 
 # %% ../../nbs/cli/02_similar.ipynb #e48edab0
 @app.command()
@@ -102,6 +103,10 @@ def similar(
     base = settings_of(config, set) if config or set or not source.is_dir() else None  # an index has its own
     found = neighbours(opened, tracks, k=count, negatives=unlike, where=_wanted(where), config=base)
     if not out:
+        if getattr(opened, "parts", None) and len(found):  # a table whose parts give reasons
+            from sonic.tails.reasons import explain
+
+            found = explain(opened, tracks, found)
         print(*map(_line, found.itertuples(index=False)), sep="\n")
         return
     text = found.to_csv(index=False) if out.suffix.lower() == ".csv" else _playlist(found, opened, out)
