@@ -126,9 +126,11 @@ class VisionSettings(Section):
     view: Literal["mel", "chroma", "fft", "tempogram"] = setting("mel", "what it looks at")
     window: float = setting(10.0, "length of sound in one picture", unit="s", low=0.5, high=600, log=True)
     stride: float = setting(10.0, "from one picture to the next", unit="s", low=0.1, high=600, log=True)
-    layer: int = setting(-1, "block whose output is taken; -1: the last", low=-64, high=64)
-    pooling: Literal["mean", "max", "meanmax", "token"] = setting(
-        "mean", "how the places of a picture become one vector"
+    layer: int | None = setting(
+        None, "layer whose output is taken, -1 the last; none: the middle one", low=-64, high=64
+    )
+    pooling: Literal["rows", "mean", "max", "meanmax", "token"] = setting(
+        "rows", "how the places of a picture become one vector"
     )
 
 
@@ -185,7 +187,7 @@ class TrainSettings(Section):
     epochs: int = setting(50, "times through the collection at most", unit="epochs", low=1, high=100000, log=True)
     patience: int = setting(10, "epochs without a better validation before it stops", unit="epochs", low=1, high=100000)
     batch: int = setting(32, "tracks in a step", unit="tracks", low=2, high=8192, log=True)
-    learning_rate: float = setting(1e-3, "of AdamW, at its highest", low=1e-7, high=1, log=True)
+    learning_rate: float = setting(2e-3, "of AdamW, at its highest", low=1e-7, high=1, log=True)
     weight_decay: float = setting(1e-2, "of AdamW", low=0, high=1)
     temperature: float = setting(0.1, "of the contrast", low=0.001, high=10, log=True)
     mask: float = setting(0.25, "share of each side of a picture that is hidden at most", low=0, high=0.9)

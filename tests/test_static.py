@@ -19,9 +19,9 @@ needs_node = pytest.mark.skipif(not NODE and not os.environ.get("CI"), reason="t
 
 def widgets():
     "The scripts and styles of every widget: modules that hold `SCRIPTS` and `STYLES`."
-    from sonic.explore import cards, catalogue
+    from sonic.explore import cards, catalogue, map
 
-    return {module.__name__: module for module in (inspector, cards, catalogue)}
+    return {module.__name__: module for module in (inspector, cards, catalogue, map)}
 
 
 def node(*words):
@@ -36,7 +36,7 @@ def test_a_module_parses(path):
 
 
 @needs_node
-@pytest.mark.parametrize("name", ["inspector", "cards", "catalogue"])
+@pytest.mark.parametrize("name", ["inspector", "cards", "catalogue", "map"])
 def test_the_modules_of_a_widget_can_be_joined(name, tmp_path):
     "Names that two modules define clash only when they are joined."
     widget = widgets()[f"sonic.explore.{name}"]

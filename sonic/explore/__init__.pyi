@@ -1,8 +1,11 @@
+from .alike import similar as similar
 from .cards import Cards as Cards
 from .cards import gallery as gallery
 from .catalogue import Catalogue as Catalogue
 from .catalogue import library as library
 from .inspector import Explorer as Explorer
 from .lab import studio as studio
+from .map import Map as Map
+from .map import music_map as music_map
 from .start import compare as compare
 from .start import explore as explore

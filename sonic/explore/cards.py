@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['MOST', 'LONGEST', 'WIDTH', 'HEIGHT', 'STILL', 'SCRIPTS', 'STYLES', 'SOUND', 'WHOLE', 'FEW', 'Cards', 'gallery']
+__all__ = ['MOST', 'LONGEST', 'WIDTH', 'HEIGHT', 'STILL', 'SCRIPTS', 'STYLES', 'SOUND', 'WHOLE', 'FEW', 'draw_card', 'Cards',
+           'small_sound', 'gallery']
 
 # %% ../../nbs/explore/07_cards.ipynb #b904c57f
 MOST = 200  # cards
@@ -46,7 +47,7 @@ LONGEST = 60.0  # s, of a card
 WIDTH, HEIGHT = 244, 122  # px, of a picture
 
 
-def _draw(
+def draw_card(
     source: Any,  # whatever `open_track` takes
     *,
     view: str,
@@ -60,11 +61,12 @@ def _draw(
     return {"title": track.title, "artist": track.artist, "seconds": track.seconds, "shown": clip.seconds, **seen}
 
 # %% ../../nbs/explore/07_cards.ipynb #1a9cb013
-def _told(source: Any, outcome: Outcome, *, view: str, score: float | None) -> dict[str, Any]:
+def _told(source: Any, outcome: Outcome, *, view: str, score: float | None, why: str | None = None) -> dict[str, Any]:
     "The card of a track, drawn or not."
     blank = {"title": _name(source), "artist": "", "seconds": None, "shown": 0.0, "picture": None, "alt": ""}
     drawn = outcome.value or {"said": outcome.reason}
-    return {**blank, "said": "", "score": _number(score), "timed": view != "fft", **drawn}
+    told = {"said": "", "score": _number(score), "why": plain(why or ""), "timed": view != "fft"}
+    return {**blank, **told, **drawn}
 
 
 def _number(score: float | None) -> str | None:
@@ -96,14 +98,14 @@ def _still(cards: list[dict[str, Any]]) -> str:  # HTML
         )
         facts = [clock(card["seconds"])] if card["seconds"] is not None else []
         facts += [f"score {card['score']}"] if card["score"] is not None else []
-        lines = [card["artist"], card["said"], " · ".join(facts)]
+        lines = [card["artist"], card["said"], " · ".join(facts), card["why"]]
         words = "<br>".join([f"<b>{escape(card['title'])}</b>", *map(escape, filter(None, lines))])
         shown.append(f'<div style="width: {WIDTH}px">{image if data else ""}<div>{words}</div></div>')
     more = f"<p>and {len(cards) - STILL} more</p>" if len(cards) > STILL else ""
     return f'<div style="display: flex; flex-wrap: wrap; gap: 14px">{"".join(shown)}</div>{more}'
 
 # %% ../../nbs/explore/07_cards.ipynb #6fa90ae9
-SCRIPTS, STYLES = ("common.js", "cards.js"), ("common.css", "cards.css")
+SCRIPTS, STYLES = ("common.js", "deck.js", "cards.js"), ("common.css", "deck.css", "cards.css")
 SOUND = 600_000  # bytes, of a card
 
 
@@ -175,6 +177,14 @@ class Cards(anywidget.AnyWidget):
 WHOLE = 10_000_000  # bytes, of the sounds in a page
 
 
+def small_sound(
+    clip: Clip,
+) -> bytes:  # an Ogg file
+    "The sound of a clip in as few bytes as the encoder can do."
+    samples = np.clip(clip.samples, -1, 1)
+    return encode_sound(samples, format="ogg", sample_rate=clip.sample_rate, compression=1.0)
+
+
 def _page(
     cards: list[dict[str, Any]],
     *,
@@ -185,9 +195,7 @@ def _page(
     for number, card in enumerate(cards):
         sounds.append(b"")
         if card["picture"]:
-            clip = clip_of(number)
-            samples = np.clip(clip.samples, -1, 1)
-            sounds[-1] = encode_sound(samples, format="ogg", sample_rate=clip.sample_rate, compression=1.0)
+            sounds[-1] = small_sound(clip_of(number))
         if sum(map(len, sounds)) > WHOLE:
             raise SonicError(
                 f"the sounds of {len(cards)} cards make more than the {WHOLE / 1e6:g} MB that a page may hold; "
@@ -205,6 +213,7 @@ def gallery(
     *,
     view: str = "mel",  # mel, chroma, fft or tempogram
     scores: Iterable[float | None] | None = None,  # one a track, shown on its card
+    why: Iterable[str | None] | None = None,  # one line a track, such as why it is there
     seconds: float = 10.0,  # s, of each track, from audio.offset on
     config: Config | None = None,  # settings; none: the defaults
     **settings: Any,  # changes to them: n_mels=96, or dotted: `**{"audio.offset": 30}`
@@ -215,16 +224,18 @@ def gallery(
         raise SonicError(f"seconds={seconds:g} must be above 0 and at most {LONGEST:g} s a card")
     sources = _sources(tracks)
     marks = [None] * len(sources) if scores is None else list(scores)
-    if len(marks) != len(sources):
-        raise SonicError(f"{len(marks)} scores for {len(sources)} tracks; there must be one a track")
+    lines = [None] * len(sources) if why is None else list(why)
+    for name, count in (("scores", len(marks)), ("lines", len(lines))):
+        if count != len(sources):
+            raise SonicError(f"{count} {name} for {len(sources)} tracks; there must be one a track")
     size = {"picture.width": WIDTH, "picture.height": HEIGHT, "picture.format": "png"}
     config = (
         (config or Config()).replace(**full_names(settings, view=view)).replace(**{**size, "audio.duration": seconds})
     )
     jobs, progress = (1 if len(sources) <= FEW else None), ("Drawing" if len(sources) > 12 else False)
-    drawn = sorted(run(partial(_draw, view=view, config=config), sources, jobs=jobs, progress=progress), key=_place)
-    every = zip(sources, drawn, marks, strict=True)
-    return Cards([_told(s, d, view=view, score=m) for s, d, m in every], sources=sources, config=config)
+    drawn = sorted(run(partial(draw_card, view=view, config=config), sources, jobs=jobs, progress=progress), key=_place)
+    every = zip(sources, drawn, marks, lines, strict=True)
+    return Cards([_told(s, d, view=view, score=m, why=w) for s, d, m, w in every], sources=sources, config=config)
 
 
 def _place(outcome: Outcome) -> int:

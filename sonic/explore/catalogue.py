@@ -130,7 +130,7 @@ def _seen(value: Any, column: dict[str, Any]) -> str:
     return f"{value:.{column['places']}f}" if column["kind"] == "number" and column["places"] else str(value)
 
 # %% ../../nbs/explore/08_catalogue.ipynb #3f0b173f
-SCRIPTS, STYLES = ("common.js", "catalogue.js"), ("common.css", "catalogue.css")
+SCRIPTS, STYLES = ("common.js", "search.js", "catalogue.js"), ("common.css", "catalogue.css")
 
 
 class Catalogue(anywidget.AnyWidget):

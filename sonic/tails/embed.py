@@ -64,11 +64,18 @@ def _embed_track(track: tuple[str, str], *, how: _How) -> dict[str, Any]:
     (track_id, path), embedder = track, _embedder(how, how.device)
     with _one_torch_thread():
         if how.images:
-            levels = {name: how.images.levels(name, track_id) for name in how.images.views}
-            return {"vector": embedder.embed_pictures(levels, batch=how.batch), "notes": []}
+            levels, seconds = _pictures(how.images, track_id)
+            vector = embedder.embed_pictures(levels, seconds=seconds, batch=how.batch)
+            return {"vector": vector, "seconds": seconds, "notes": []}
         with _opened(path, how, embedder) as sound:
             heard = embedder.windows_of(sound, batch=how.batch)
     return {"vector": heard.mean} | _said(heard)
+
+
+def _pictures(images: ImageSet, track_id: str) -> tuple[dict[str, np.ndarray], float]:
+    "The pictures of a track by view, and the seconds that they show."
+    levels = {name: images.levels(name, track_id) for name in images.views}
+    return levels, float(images.tracks["seconds"][track_id])
 
 
 def _opened(path: str, how: _How, embedder: Embedder) -> AbstractContextManager[Stream]:
@@ -102,9 +109,9 @@ def _show_track(track: tuple[str, str], *, how: _How) -> dict[str, Any]:
     "What the network is to be shown of one track."
     (track_id, path), embedder, heard = track, _embedder(how, "cpu"), Heard()
     if how.images:
-        levels = {name: how.images.levels(name, track_id) for name in how.images.views}
-        weights, prepared = zip(*embedder.prepare_pictures(levels), strict=True)
-        return {"prepared": prepared, "weights": weights, "notes": []}
+        levels, seconds = _pictures(how.images, track_id)
+        weights, prepared = zip(*embedder.prepare_pictures(levels, seconds=seconds), strict=True)
+        return {"prepared": prepared, "weights": weights, "seconds": seconds, "notes": []}
     with _opened(path, how, embedder) as sound:
         shown = [*embedder.shown(sound, heard)]
     return {"prepared": shown, "weights": heard.weights} | _said(heard)

@@ -188,6 +188,8 @@ class Embedder(ABC):
     def prepare_pictures(
         self,
         levels: Mapping[str, np.ndarray],  # by view: uint8, shape (height, width), the lowest row last
+        *,
+        seconds: float | None = None,  # s, that their width stands for
     ) -> list[tuple[float, np.ndarray]]:  # what each counts for, and what the network is shown
         "Windows of pictures that are drawn already."
         raise SonicError(f"{self.contract.name} listens to sound; it cannot embed an image set")
@@ -196,9 +198,10 @@ class Embedder(ABC):
         self,
         levels: Mapping[str, np.ndarray],  # by view: uint8, shape (height, width), the lowest row last
         *,
+        seconds: float | None = None,  # s, that their width stands for
         batch: int = 8,  # windows that are embedded at once
     ) -> np.ndarray:  # float32, shape (size,)
         "The vector of a track from its pictures."
-        weights, prepared = zip(*self.prepare_pictures(levels), strict=True)
+        weights, prepared = zip(*self.prepare_pictures(levels, seconds=seconds), strict=True)
         vectors = np.concatenate([self.embed_prepared(list(some)) for some in batched(prepared, batch)])
         return np.average(vectors.astype(np.float64), axis=0, weights=weights).astype(np.float32)

@@ -24,7 +24,6 @@ __all__ = ['LICENCES', 'licence_of', 'hub_folder', 'file_hash', 'weight_files', 
 _NO_TRADE = "CC-BY-NC-4.0, no commercial use"
 LICENCES = {
     "m-a-p/music2vec-v1": _NO_TRADE,
-    "m-a-p/MERT-v0": _NO_TRADE,
     "m-a-p/MERT-v1-95M": _NO_TRADE,
     "m-a-p/MERT-v1-330M": _NO_TRADE,
     "OpenMuQ/MuQ-large-msd-iter": _NO_TRADE,

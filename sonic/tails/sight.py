@@ -71,8 +71,6 @@ class Roll:
         part = levels
         if name not in TIMELESS:
             part = levels[:, np.arange(start, start + self.window) % levels.shape[1]]
-        if name == "mel":
-            part = np.where(part > 0, part + (levels.max() - part.max()), 0).astype(np.uint8)
         if part.shape == (rows, columns):
             return part
         return np.rint(fit(part.astype(np.float32), height=rows, width=columns, repeat_rows=name == "chroma")).astype(

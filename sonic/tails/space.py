@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,8 @@ class Space:
 
     middle: np.ndarray  # float32, shape (size,)
     scale: np.ndarray  # float32, shape (size,): what each number is multiplied by
+    ends: np.ndarray  # int64, shape (parts,): where each part of a vector ends
+    weights: np.ndarray  # float32, shape (parts,); their sum is 1
     axes: np.ndarray | None = (
         None  # float32, shape (size, directions): directions with their weight; none: all as they are
     )
@@ -70,8 +72,13 @@ class Space:
             moved = (some - self.middle) * self.scale
             rounding = 4e-7 * (np.linalg.norm(some * self.scale, axis=1) + np.linalg.norm(self.middle * self.scale))
             moved[~some.any(axis=1) | (np.linalg.norm(moved, axis=1) <= rounding)] = 0
-            out[start : start + 16384] = unit(moved if self.axes is None else moved @ self.axes)
+            out[start : start + 16384] = self._lengths(moved) if self.axes is None else unit(moved @ self.axes)
         return out
+
+    def _lengths(self, moved: np.ndarray) -> np.ndarray:
+        "Each part with the length that its weight gives it."
+        parts = np.split(moved, self.ends[:-1], axis=1)
+        return np.hstack([unit(part) * np.sqrt(weight) for part, weight in zip(parts, self.weights, strict=True)])
 
 
 def check_vectors(
@@ -97,8 +104,10 @@ _FLAT = 1e-6  # of a number's size: a spread up to this is rounding
 def fit_space(
     vectors: np.ndarray,  # shape (tracks, size)
     *,
+    parts: Mapping[str, slice] | None = None,  # of a vector, one after the other; none: it has no parts
+    weights: Mapping[str, float] | None = None,  # by part; 1 where not given
     centre: bool = True,  # measure from the mean
-    standardise: bool = False,  # give every number the same spread
+    standardise: bool = True,  # give every number the same spread
     whiten: int | None = None,  # principal directions kept, with equal weight, from the mean; none: no whitening
 ) -> Space:
     "The space of a collection. Raises `SonicError` if there are fewer numbers than directions wanted."
@@ -106,15 +115,19 @@ def fit_space(
     vectors, size = vectors[vectors.any(axis=1)], vectors.shape[1]
     if whiten is not None and whiten > size:
         raise SonicError(f"neighbours.whiten={whiten} must be at most {size}, the numbers in a vector of this table")
+    ends = np.array([part.stop for part in (parts or {"": slice(0, size)}).values()], np.int64)
+    shares = np.array([(weights or {}).get(name, 1.0) for name in parts or [""]], np.float32)
     if not len(vectors):
-        return Space(np.zeros(size, np.float32), np.ones(size, np.float32))
-    mean, scale = vectors.mean(axis=0, dtype=np.float64), np.ones(size)
+        vectors = np.zeros((1, size), np.float32)
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    spread = np.sqrt(sum(np.square(some).sum(axis=0) for some in _centred(vectors, mean)) / len(vectors))
     if standardise:
-        spread = np.sqrt(sum(np.square(some).sum(axis=0) for some in _centred(vectors, mean)) / len(vectors))
         scale = 1 / np.where(spread > _FLAT * np.abs(mean), np.maximum(spread, 1e-30), np.inf)
+    else:  # one for all, which changes no angle, and lets numbers of any size be squared
+        scale = np.full(size, 1 / max(float(np.hypot(spread, mean).max()), 1e-30))
     axes = None if whiten is None else _whitening(vectors, mean, scale, whiten).astype(np.float32)
     middle = mean if centre or whiten is not None else np.zeros(size)
-    return Space(middle.astype(np.float32), scale.astype(np.float32), axes)
+    return Space(middle.astype(np.float32), scale.astype(np.float32), ends, shares / shares.sum(), axes)
 
 
 def _centred(vectors: np.ndarray, mean: np.ndarray) -> Iterator[np.ndarray]:
@@ -155,7 +168,7 @@ def save_space(
     path: str | os.PathLike[str],  # .npz
 ) -> None:
     "Write a space. Raises `SonicError` if it cannot be written."
-    arrays = {"middle": space.middle, "scale": space.scale} | ({} if space.axes is None else {"axes": space.axes})
+    arrays = {name: array for name, array in vars(space).items() if array is not None}
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays)
     save_file(path, file.getvalue())
@@ -167,7 +180,7 @@ def open_space(
     "Read a space. Raises `SonicError` if the file is none."
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Space(arrays["middle"], arrays["scale"], arrays["axes"] if "axes" in arrays else None)
+            return Space(**arrays)
     except Exception as error:  # of NumPy, zipfile and zlib, whatever a damaged file brings up
         raise SonicError(f"{path} cannot be read as a space: {' '.join(str(error).split())[:200]}") from None
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { cellText, columnWidth, countText, findRows, foldText, orderRows, placesBy, searchTexts } from "../../sonic/explore/static/catalogue.js";
+import { cellText, columnWidth, orderRows, placesBy, searchTexts } from "../../sonic/explore/static/catalogue.js";
+import { countText, findRows, foldText } from "../../sonic/explore/static/search.js";
 
 const text = values => ({label: "title", kind: "text", values});
 const number = values => ({label: "year", kind: "number", places: 0, values});

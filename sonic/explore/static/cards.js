@@ -1,6 +1,7 @@
 // Cards of tracks: a picture, a name and two buttons each, and one sound for all of them.
 
-import { address, alone, button, bytes, clock, element } from "./common.js";
+import { address, button, bytes, clock, element } from "./common.js";
+import { Deck } from "./deck.js";
 
 // The card that a key leads to, in rows of `across` cards; the same one where there is none that way.
 export function nextCard(key, at, count, across) {
@@ -16,10 +17,10 @@ export function cardsAcross(tops) {
   return count < 0 ? Math.max(tops.length, 1) : count;
 }
 
-// What a card is, read out: its name, its length, its score.
+// What a card is, read out: its name, its length, its score, and why it is here.
 export function cardLabel(card) {
   const name = card.artist ? `${card.title} by ${card.artist}` : card.title;
-  return [name, ...cardFacts(card), card.said].filter(Boolean).join(", ");
+  return [name, ...cardFacts(card), card.why, card.said].filter(Boolean).join(", ");
 }
 
 export function cardFacts(card) {
@@ -47,10 +48,12 @@ class Card {
     const title = element("div", {className: "name", textContent: told.title, title: told.title});
     const artist = element("div", {className: "soft artist", textContent: told.artist, title: told.artist});
     const facts = element("div", {className: "soft facts", textContent: cardFacts(told).join(" · ")});
+    const why = element("div", {className: "soft why", textContent: told.why ?? ""});
     const foot = element("div", {className: "foot"}, this.play, this.open);
     const label = {role: "group", tabIndex: -1, "aria-label": cardLabel(told), "data-lm-suppress-shortcuts": "true"};
     const picture = this.#thumbnail(act.seek);
-    this.node = element("div", {className: "card", ...label}, picture, title, artist, facts, this.note, foot);
+    this.node = element("div", {className: "card", ...label}, picture, title, artist, facts, why,
+      this.note, foot);
   }
 
   #thumbnail(seek) {
@@ -83,112 +86,6 @@ class Card {
   }
 }
 
-// The sound of the cards: one element, fed with what the kernel sends or a page holds.
-class Deck {
-  constructor(model, cards) {
-    this.model = model;
-    this.cards = cards;
-    this.audio = element("audio", {preload: "auto"});
-    this.sounds = new Map();  // card to address
-    this.places = new Map();  // card to s, where it was left
-    this.asked = new Set();
-    this.current = -1;
-    this.wanted = null;  // the card to play as soon as its sound is there, and from where
-    this.silence = alone(this.audio);
-    for (const name of ["play", "pause", "ended", "seeked"]) this.audio.addEventListener(name, () => this.draw());
-    this.audio.addEventListener("error", () => this.complain("this browser cannot play the sound (Ogg Vorbis)"));
-  }
-
-  toggle(index) {
-    if (this.wanted?.index === index) this.wanted = null;
-    else if (this.current === index && !this.audio.paused) this.audio.pause();
-    else return this.play(index, null);
-    this.draw();
-  }
-
-  // Play from a share of the sound, or from where it was left.
-  play(index, share) {
-    if (!this.cards[index].told.picture) return;
-    if (!this.#there(index)) {
-      this.audio.pause();
-      this.wanted = {index, share};
-      if (!this.asked.has(index)) this.model.send({want: index});
-      this.asked.add(index);
-      return this.draw();
-    }
-    this.wanted = null;
-    if (this.current !== index) this.#change(index);
-    if (share !== null) this.audio.currentTime = share * this.length;
-    this.audio.play().catch(error => {
-      if (error.name === "NotAllowedError") this.complain("the browser wants one more press before it plays");
-    });
-    this.draw();
-  }
-
-  seek(seconds) {
-    const {audio} = this, at = Math.min(Math.max(audio.currentTime + seconds, 0), this.length);
-    if (this.current >= 0) audio.currentTime = at;
-  }
-
-  get length() { return this.cards[this.current].told.shown; }  // s; a decoder may find some hundredths more
-
-  #there(index) {
-    const kept = this.model.get("sounds")?.[index];
-    if (kept && !this.sounds.has(index)) this.sounds.set(index, address(bytes(kept), "audio/ogg"));
-    return this.sounds.has(index);
-  }
-
-  #change(index) {
-    if (this.current >= 0) this.places.set(this.current, this.audio.ended ? 0 : this.audio.currentTime);
-    this.audio.pause();
-    this.current = index;
-    this.audio.src = this.sounds.get(index);
-    this.audio.currentTime = this.places.get(index) ?? 0;
-  }
-
-  // What the kernel answers: a sound, or why there is none.
-  hear(message, buffers) {
-    const index = message?.sound;
-    if (!Number.isInteger(index) || !this.cards[index]) return;
-    this.asked.delete(index);
-    const wanted = this.wanted?.index === index ? this.wanted : null;
-    if (message.said) {
-      if (wanted) this.wanted = null;
-      this.complain(message.said, index);
-      return this.draw();
-    }
-    if (!this.sounds.has(index)) this.sounds.set(index, address(bytes(buffers[0]), "audio/ogg"));
-    if (wanted) this.play(index, wanted.share);
-  }
-
-  complain(words, index = this.current) {
-    if (this.cards[index]) this.cards[index].note.textContent = words;
-  }
-
-  draw() {
-    cancelAnimationFrame(this.frame);
-    const playing = this.current >= 0 && !this.audio.paused && !this.audio.ended;
-    this.cards.forEach((card, index) => {
-      card.show(this.wanted?.index === index ? "waiting" : playing && this.current === index ? "playing" : "still");
-    });
-    if (playing) this.complain("");
-    this.#move(playing);
-  }
-
-  #move(on) {
-    if (this.current < 0) return;
-    this.cards[this.current].done.style.width = `${100 * Math.min(this.audio.currentTime / this.length, 1)}%`;
-    if (on) this.frame = requestAnimationFrame(() => this.#move(on));
-  }
-
-  end() {
-    cancelAnimationFrame(this.frame);
-    this.silence();
-    this.audio.removeAttribute("src");
-    for (const url of this.sounds.values()) URL.revokeObjectURL(url);
-  }
-}
-
 export function render({model, el}) {
   const open = index => {
     if (!model.get("openable") || !cards[index].told.picture) return;
@@ -200,7 +97,13 @@ export function render({model, el}) {
     open: () => open(index),
     seek: share => (share === null ? deck.toggle(index) : deck.play(index, share)),
   }));
-  const deck = new Deck(model, cards);
+  const deck = new Deck(model, {
+    playable: index => Boolean(cards[index]?.told.picture),
+    seconds: index => cards[index].told.shown,
+    changed: () => cards.forEach((card, index) => card.show(deck.state(index))),
+    moved: (index, share) => { cards[index].done.style.width = `${100 * share}%`; },
+    complain: (words, index) => { if (cards[index]) cards[index].note.textContent = words; },
+  });
   const label = `Cards of ${cards.length} tracks`;
   const root = element("div", {className: "sonic cards", role: "group", "aria-label": label});
   root.append(...cards.map(card => card.node));

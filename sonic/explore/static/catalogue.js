@@ -1,16 +1,9 @@
 // A table of any number of tracks: found and sorted here, drawn only where it is looked at.
 
 import { button, clock, element } from "./common.js";
+import { countText, findRows, foldText } from "./search.js";
 
 const HEIGHT = 28, SHOWN = 12, SPARE = 6;  // px of a row; rows to see at once; rows kept ready above and below
-const LETTERS = {"æ": "ae", "œ": "oe", "ø": "o", "ß": "ss", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"};
-
-// Text without case, accents and the like, as it is compared.
-export function foldText(text) {
-  if (/^[\x20-\x7e]*$/.test(text)) return text.toLowerCase();
-  const bare = text.normalize("NFKD").replace(/\p{M}+/gu, "").toLowerCase();
-  return bare.replace(/[æœøßłđðþı]/g, letter => LETTERS[letter]);
-}
 
 // A value as it is read.
 export function cellText(value, {kind, places}) {
@@ -33,12 +26,6 @@ export function searchTexts(columns, count) {
   return texts;
 }
 
-// Those rows of an order that hold every word of the query.
-export function findRows(texts, order, query) {
-  const words = foldText(query).split(/\s+/).filter(Boolean);
-  return words.length ? order.filter(row => words.every(word => texts[row].includes(word))) : order;
-}
-
 // The place of each row among the others by one column: equal values share one, and -1 is for none.
 export function placesBy({values, kind}) {
   const compare = kind === "text" ? new Intl.Collator(undefined, {numeric: true}).compare : (a, b) => a - b;
@@ -52,11 +39,6 @@ export function placesBy({values, kind}) {
 export function orderRows(places, direction) {
   const rank = row => (places[row] < 0 ? places.length : direction * places[row]);
   return Uint32Array.from(places.keys()).sort((a, b) => rank(a) - rank(b) || a - b);
-}
-
-export function countText(found, count) {
-  const grouped = number => String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f");
-  return found === count ? `${grouped(count)} tracks` : `${grouped(found)} of ${grouped(count)}`;
 }
 
 // How wide a column is: at least so many px, and its share of what is left.
