@@ -89,7 +89,7 @@ def gains(tables: dict[str, Table], label: str) -> None:
     scores = {name: track_scores(table, label) for name, table in tables.items()}
     best = max(EMBEDDERS, key=lambda name: scores[name].mean())
     for name in (*FUSIONS, "musicnn"):
-        for other in dict.fromkeys(["mfcc", best]):
+        for other in dict.fromkeys(other for other in ("mfcc", best) if other != name):
             gain = (scores[name] - scores[other]).to_numpy()
             draws = np.random.default_rng(0).choice(gain, (2000, len(gain))).mean(axis=1)
             low, high = np.quantile(draws, [0.025, 0.975])

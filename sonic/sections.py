@@ -158,7 +158,7 @@ class HubSettings(Section):
 class NetworkSettings(Section):
     "SONIC's own network over the four pictures."
 
-    weights: str = setting("", "what `sonic train` wrote: the folder, or the file network.safetensors in it")
+    weights: str | None = setting(None, "what `sonic train` wrote: the folder, or the file network.safetensors in it")
     views: str = setting("mel,chroma,fft,tempogram", "what it looks at, with commas between")
     window: float = setting(10.0, "length of sound in one picture", unit="s", low=1, high=120, log=True)
     stride: float | None = setting(

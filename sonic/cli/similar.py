@@ -103,9 +103,10 @@ def similar(
     base = settings_of(config, set) if config or set or not source.is_dir() else None  # an index has its own
     found = neighbours(opened, tracks, k=count, negatives=unlike, where=_wanted(where), config=base)
     if not out:
-        if getattr(opened, "parts", None) and len(found):  # a table whose parts give reasons
-            from sonic.tails.reasons import explain
+        from sonic.tails.reasons import explain
+        from sonic.tails.table import Table
 
+        if isinstance(opened, Table) and opened.parts and len(found):
             found = explain(opened, tracks, found)
         print(*map(_line, found.itertuples(index=False)), sep="\n")
         return

@@ -11,7 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['NEAR', 'NAMES', 'EXTRAS', 'FEW', 'METHODS', 'MOST', 'Layout', 'layout', 'turned']
+__all__ = ['NEAR', 'NAMES', 'MODULES', 'FEW', 'METHODS', 'MOST', 'Layout', 'layout', 'turned']
 
 # %% ../../nbs/explore/10_layout.ipynb #918a3b32
 NEAR = 10  # neighbours that a layout is judged by; a tenth of the tracks, where they are few
@@ -54,7 +54,7 @@ class Layout:
 
 # %% ../../nbs/explore/10_layout.ipynb #2fdd169c
 NAMES = {"tsne": "t-SNE", "umap": "UMAP", "pacmap": "PaCMAP", "pca": "PCA"}
-EXTRAS = {"umap": "umap", "pacmap": "pacmap"}  # method to the module it needs
+MODULES = {"tsne": "sklearn.manifold", "umap": "umap", "pacmap": "pacmap", "pca": "numpy"}  # that they need
 FEW = 5  # tracks, fewer than which have no neighbourhoods to keep
 
 
@@ -70,7 +70,9 @@ def _tsne(vectors: np.ndarray, *, seed: int) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(vectors) - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init=_spread(_pca(vectors, seed=seed)), random_state=seed).fit_transform(vectors)
+    return TSNE(2, perplexity=perplexity, init=_spread(_pca(vectors, seed=seed)), random_state=seed).fit_transform(
+        vectors
+    )
 
 
 def _spread(places: np.ndarray) -> np.ndarray:
@@ -111,7 +113,7 @@ def layout(
     "Tracks on a plane, without the silent ones. Raises `SonicError` for a method that is unknown or not installed."
     from threadpoolctl import threadpool_limits
 
-    _check(method)
+    _load(method)
     index, _ = ready(source, config=config)
     rows = np.flatnonzero(index.heard)
     if len(rows) > MOST:
@@ -124,12 +126,15 @@ def layout(
     return Layout(places, near, index.tracks.iloc[rows], method, kept, silent=len(index) - len(rows))
 
 
-def _check(method: str) -> None:
-    "Refuse a method that cannot be had."
+def _load(method: str) -> None:
+    "Import what a method needs, or refuse it."
     if method not in METHODS:
         raise SonicError(f"method={method} must be one of {', '.join(METHODS)}")
-    if method in EXTRAS and find_spec(EXTRAS[method]) is None:
-        raise SonicError(f'{NAMES[method]} is not installed: pip install "sonic-recsys[map]", or method="tsne"')
+    try:
+        import_module(MODULES[method])
+    except ImportError:
+        text = f'{NAMES[method]} is not installed: pip install "sonic-recsys[map]", or method="tsne"'
+        raise SonicError(text) from None
 
 # %% ../../nbs/explore/10_layout.ipynb #285bf3e6
 def turned(

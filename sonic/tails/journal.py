@@ -48,10 +48,9 @@ def earlier_rows(
         except SonicError as error:
             raise SonicError(f"{out} is there, of another recipe: {error}; or choose another name") from None
         for tracks, vectors in ((table.tracks, table.vectors), (table.failed, [None] * len(table.failed))):
-            found = tracks.astype(object).where(tracks.notna(), None).to_dict("index")
-            rows |= {
-                str(key): {**row, "vector": vector} for (key, row), vector in zip(found.items(), vectors, strict=True)
-            }
+            found: list[Row] = tracks.astype(object).where(tracks.notna(), None).to_dict("records")  # type: ignore[assignment]
+            for key, row, vector in zip(tracks.index, found, vectors, strict=True):
+                rows[str(key)] = {**row, "vector": vector}
     if journal_path(out).exists():
         lines = [*_lines(journal_path(out))]
         if lines and lines[0].get("fingerprint") == recipe["fingerprint"]:
