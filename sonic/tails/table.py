@@ -59,7 +59,9 @@ class Table:
     def parts(self) -> dict[str, slice]:  # none if the vector has no parts
         "Where the parts of a vector lie: the views that were looked at, the tables that were fused."
         ends = np.cumsum([size for _, size in self.recipe.get("parts", [])]).tolist()
-        return {name: slice(end - size, end) for (name, size), end in zip(self.recipe.get("parts", []), ends, strict=True)}
+        return {
+            name: slice(end - size, end) for (name, size), end in zip(self.recipe.get("parts", []), ends, strict=True)
+        }
 
     def rows(
         self,
@@ -69,7 +71,7 @@ class Table:
         places = {key: row for row, key in enumerate(self.tracks.index)}
         for key in (key for key in ids if key not in places):
             if key in self.failed.index:
-                raise SonicError(f"{key} has no vector: {str(self.failed.at[key, "reason"])}")
+                raise SonicError(f"{key} has no vector: {str(self.failed.at[key, 'reason'])}")
             near = difflib.get_close_matches(key, self.ids, n=1, cutoff=0.4)
             raise SonicError(f"no track {key} in the table" + (f"; did you mean {near[0]}?" if near else ""))
         return np.array([places[key] for key in ids], np.int64)
@@ -128,7 +130,9 @@ def make_table(
     if not index.is_unique:
         raise SonicError(f"track_id {index[index.duplicated()][0]!r} stands for two vectors; ids must differ")
     if not np.isfinite(vectors).all():
-        raise SonicError(f"the vector of {index[~np.isfinite(vectors).all(axis=1)][0]} holds numbers that are not finite")
+        raise SonicError(
+            f"the vector of {index[~np.isfinite(vectors).all(axis=1)][0]} holds numbers that are not finite"
+        )
     made = {"embedder": "vectors of unknown origin", **(recipe or {})}
     made["fingerprint"] = recipe_fingerprint(made)
     tracks = pd.DataFrame(index=index) if labels is None else labels.set_axis(index, axis=0)
@@ -199,7 +203,11 @@ def same_recipe(
     if one.recipe["fingerprint"] == other.recipe["fingerprint"]:
         return
     a, b = _flat(one.recipe), _flat(other.recipe)
-    odd = [f"{key} is {a.get(key)} here, {b.get(key)} there" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]
+    odd = [
+        f"{key} is {a.get(key)} here, {b.get(key)} there"
+        for key in sorted(a.keys() | b.keys())
+        if a.get(key) != b.get(key)
+    ]
     raise SonicError(f"two recipes do not mix: {'; '.join(odd[:3])}; embed both with the same settings")
 
 

@@ -24,21 +24,7 @@ from .embedder import Embedder
 from .lite0 import NAME, open_lite0
 
 # %% auto #0
-__all__ = ['VERSION', 'make', 'Vision', 'cut']
-
-# %% ../../nbs/tails/07_vision.ipynb #375dc353
-def make(
-    config: Config,
-    *,
-    device: str = "cpu",  # where the network runs
-) -> Vision:
-    "The embedder `vision`. Raises `SonicError` if its network is unknown, or its weights are not here."
-    settings = config.vision
-    if settings.backbone == NAME and settings.weights is None:
-        return Vision(open_lite0(), config=config, device=device)
-    from sonic.tails.zoo import open_timm  # and with it timm, which takes its time
-
-    return Vision(open_timm(settings), config=config, device=device)
+__all__ = ['VERSION', 'Vision', 'make', 'cut']
 
 # %% ../../nbs/tails/07_vision.ipynb #0bb129d3
 VERSION = 1  # goes up when the same sound, settings and weights give other vectors
@@ -106,6 +92,20 @@ class Vision(Embedder):
             (weight, np.broadcast_to(np.asarray(Image.fromarray(part).resize((width, height), filter)), shape))
             for weight, part in cut(levels[name], whole=name == "fft")
         ]
+
+# %% ../../nbs/tails/07_vision.ipynb #375dc353
+def make(
+    config: Config,
+    *,
+    device: str = "cpu",  # where the network runs
+) -> Vision:
+    "The embedder `vision`. Raises `SonicError` if its network is unknown, or its weights are not here."
+    settings = config.vision
+    if settings.backbone == NAME and settings.weights is None:
+        return Vision(open_lite0(), config=config, device=device)
+    from sonic.tails.zoo import open_timm  # and with it timm, which takes its time
+
+    return Vision(open_timm(settings), config=config, device=device)
 
 # %% ../../nbs/tails/07_vision.ipynb #a305b28b
 def cut(
