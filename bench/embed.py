@@ -1,6 +1,6 @@
 """What embedding costs, beside the loop that one would write with librosa, timm and PyTorch.
 
-python bench/embed.py [ROUNDS [TRACKS]]      default 5 rounds, 24 tracks
+python bench/embed.py [ROUNDS [TRACKS [NAME]]]      default 5 rounds, 72 tracks, all embedders
 
 The same MP3 files of 30 seconds, which SONIC makes itself, for both. The plain loop takes one track at a time: librosa
 reads it and makes its mel spectrogram, PyTorch embeds all its windows in one batch, with as many threads as it likes.
@@ -80,6 +80,7 @@ def plain_musicnn() -> Loop:
 
 
 PLAIN = {"vision": plain_vision, "musicnn": plain_musicnn}
+SAME = {"vision": {"vision.layer": -1, "vision.pooling": "mean"}, "musicnn": {}}  # what the loop computes
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -100,9 +101,8 @@ def compare(name: str, files: list[Path], *, rounds: int) -> None:
             few, all_ = Path(folder, "few.m3u"), Path(folder, "all.m3u")
             few.write_text("\n".join(map(str, files[:half])))
             all_.write_text("\n".join(map(str, files)))
-            first, both = (
-                seconds(partial(embed, each, with_=name, progress=False, device="cpu")) for each in (few, all_)
-            )
+            how = {"with_": name, "progress": False, "device": "cpu", **SAME[name]}
+            first, both = (seconds(partial(embed, each, **how)) for each in (few, all_))
             ours = both - first
         ratios.append(plain / ours)
         starts.append(first - ours)
@@ -133,12 +133,12 @@ def _write(work: tuple[object, str]) -> Path:
     return write_song(*work, format="mp3")  # type: ignore[arg-type]
 
 
-def main(rounds: int, tracks: int) -> None:
+def main(rounds: int = 5, tracks: int = 72, only: str = "") -> None:
     print(f"{os.cpu_count()} cores, PyTorch with {torch.get_num_threads()} threads in the plain loop")
     with tempfile.TemporaryDirectory() as folder:
         songs = [(song, folder) for song in plan(tracks)]
         files = sorted(outcome.value for outcome in run(_write, songs, progress=False))
-        for name in PLAIN:
+        for name in PLAIN if not only else [only]:
             compare(name, files, rounds=rounds)
         long = Path(folder, "long.mp3")
         piece = synthesise(plan(1, seconds=60)[0])
@@ -149,4 +149,4 @@ def main(rounds: int, tracks: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, [*sys.argv[1:3], *("5", "24")[len(sys.argv) - 1 :]]))
+    main(*map(int, sys.argv[1:3]), *sys.argv[3:4])

@@ -82,7 +82,8 @@ def make_recipe(
         section, _, key = name.partition(".")
         some = {key: given[section][key]} if key else given[section]
         chosen[section] = {**chosen.get(section, {}), **some}
-        chosen[section].pop("weights", None)  # known by their hash, not by where they lie
+        for where in ("weights", "revision", "download"):  # weights are known by their hash, not by where they were
+            chosen[section].pop(where, None)
     terms = asdict(embedder.contract)
     made = {
         "embedder": embedder.contract.name,
