@@ -73,7 +73,7 @@ def embed(
         "With a warning": table.tracks[table.tracks["status"] == "warned"],
         "Failed": table.failed,
     }.items():
-        print(*named(title, rows.reset_index()), sep="\n", end="\n" if len(rows) else "")
+        print(*named(title, rows.reset_index(), place="table"), sep="\n", end="\n" if len(rows) else "")
     seconds, counts = perf_counter() - start, table.tracks.attrs
     print(*(f"Skipped: {note}" for note in counts["skipped"]), sep="\n", end="\n" if counts["skipped"] else "")
     print(f"{table}. Embedded {counts['embedded']} in {seconds:.1f} s, kept {counts['kept']} that were there.\n{out}")

@@ -39,7 +39,7 @@ def failed(manifest: pd.DataFrame) -> pd.DataFrame:
     return manifest[~manifest["status"].isin(["done", "warned"])]
 
 
-def named(title: str, rows: pd.DataFrame) -> Iterator[str]:
+def named(title: str, rows: pd.DataFrame, *, place: str = "manifest") -> Iterator[str]:
     "Up to twenty tracks, each with its reason."
     if len(rows):
         yield f"{title}:"
@@ -47,4 +47,4 @@ def named(title: str, rows: pd.DataFrame) -> Iterator[str]:
         name = "".join(letter if letter.isprintable() else "?" for letter in track_id)  # no name may drive a terminal
         yield f"  {name}: {reason}"
     if len(rows) > 20:
-        yield f"  and {len(rows) - 20} more, in the manifest"
+        yield f"  and {len(rows) - 20} more, in the {place}"
