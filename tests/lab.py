@@ -197,3 +197,12 @@ class Tab:
         "The page, and its kernel."
         self.page.evaluate("() => window.jupyterapp?.shell.currentWidget?.context?.sessionContext.shutdown()")
         self.page.close()
+
+
+def wait(tab: Tab, expression: str) -> None:
+    "Until something is true in the page; a page with a strict policy cannot be asked to wait by itself."
+    for _ in range(600):
+        if tab.page.evaluate(expression):
+            return
+        tab.page.wait_for_timeout(50)
+    raise AssertionError(f"{expression} did not become true")

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from lab import wait
 
 from sonic.cream.artists import plan
 from sonic.cream.music import write_song
@@ -32,15 +33,6 @@ ADDRESSES = """
 def music(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("music")
     return [write_song(song, folder, format="ogg") for song in plan(tracks=5, seconds=12)]
-
-
-def wait(tab, expression: str) -> None:
-    "Until something is true in the page; a page with a strict policy cannot be asked to wait by itself."
-    for _ in range(300):
-        if tab.page.evaluate(expression):
-            return
-        tab.page.wait_for_timeout(100)
-    raise AssertionError(f"{expression} did not become true")
 
 
 def playing(tab) -> list[int]:

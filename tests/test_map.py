@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from lab import wait
 
 from sonic.cream.artists import plan
 from sonic.cream.music import write_song
@@ -144,15 +145,6 @@ ALONE = """wanted => {
     const ranked = wanted.map(k => [apart(k), k]).sort((a, b) => b[0] - a[0])
     return ranked.filter(it => it[0] > 16).map(it => it[1])
 }"""
-
-
-def wait(tab, expression: str) -> None:
-    "Until something is true in the page."
-    for _ in range(300):
-        if tab.page.evaluate(expression):
-            return
-        tab.page.wait_for_timeout(50)
-    raise AssertionError(f"{expression} did not become true")
 
 
 def hover(tab, index: int) -> None:

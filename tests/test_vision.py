@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 
@@ -271,17 +270,6 @@ def test_normalisation_of_another_network_shows():
 
 
 # ---- where weights come from -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    "A machine without a network, which notices every try."
-
-    def refuse(*_, **__):
-        raise AssertionError("the network was touched")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 def test_nothing_is_fetched_unasked(offline):

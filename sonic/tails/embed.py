@@ -128,18 +128,30 @@ def _on_device(outcomes: Iterator[Outcome], how: _How) -> Iterator[Outcome]:
         if sum(len(each.value["prepared"]) for each in held) >= how.batch:
             yield from _embedded(held, how)
             held = []
-    yield from _embedded(held, how)
+    if held:
+        yield from _embedded(held, how)
 
 
 def _embedded(held: list[Outcome], how: _How) -> Iterator[Outcome]:
-    "Some tracks, embedded together."
+    "Some tracks, embedded together; if that fails, one by one, so that a fault costs one track."
+    tried = next(run(partial(_vectors, how=how), [held], jobs=1, progress=False))
+    if tried.status == "done":
+        yield from (replace(each, value={**each.value, "vector": v}) for each, v in zip(held, tried.value, strict=True))
+    elif len(held) == 1:
+        yield replace(held[0], status="failed", value=None, reason=tried.reason)
+    else:
+        for outcome in held:
+            yield from _embedded([outcome], how)
+
+
+def _vectors(held: list[Outcome], *, how: _How) -> list[np.ndarray]:
+    "The vectors of some tracks that were prepared."
     prepared = [window for outcome in held for window in outcome.value["prepared"]]
-    embedder = _embedder(how, how.device)
+    embedder, ends = _embedder(how, how.device), np.cumsum([len(outcome.value["prepared"]) for outcome in held])[:-1]
     parts = [embedder.embed_prepared(list(some)) for some in batched(prepared, how.batch)]
-    ends = np.cumsum([len(outcome.value["prepared"]) for outcome in held])[:-1]
-    for outcome, vectors in zip(held, np.split(np.concatenate(parts), ends) if held else [], strict=True):
-        mean = np.average(vectors.astype(np.float64), axis=0, weights=outcome.value["weights"])
-        yield replace(outcome, value={**outcome.value, "vector": mean.astype(np.float32)})
+    weights = [outcome.value["weights"] for outcome in held]
+    tracks = zip(np.split(np.concatenate(parts).astype(np.float64), ends), weights, strict=True)
+    return [np.average(vectors, axis=0, weights=each).astype(np.float32) for vectors, each in tracks]
 
 # %% ../../nbs/tails/10_embed.ipynb #e1ff86e7
 def embed(

@@ -8,39 +8,21 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/tails/gr
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..sections import SonicError
+from .names import names_in
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['UNKNOWN', 'names_in', 'group_tracks', 'near_twins', 'by_id', 'label_of', 'groups_of', 'group_by', 'unreadable',
-           'caveats']
+__all__ = ['group_tracks', 'near_twins', 'by_id', 'label_of', 'groups_of', 'group_by', 'unreadable', 'caveats']
 
 # %% ../../nbs/tails/17_groups.ipynb #f99fec6f
-UNKNOWN = frozenset("- ? none n/a va v.a. various unknown untitled <unknown> [unknown]".split()) | {""}
-UNKNOWN |= {"various artists", "unknown artist", "unknown album", "no artist", "no album"}
-
-
-def names_in(
-    cell: object,  # of a column such as artist
-) -> set[str]:  # in lower case; none if nobody is named
-    "The names in a cell: those of a list with semicolons, and of guests."
-    import pandas as pd
-
-    if pd.isna(cell):  # type: ignore[call-overload]
-        return set()
-    text = unicodedata.normalize("NFKC", str(cell)).casefold()
-    text = re.sub(r"[(\[]((?:feat|ft|featuring)\b[^)\]]*)[)\]]", r" \1", text)
-    return {" ".join(part.split()) for part in re.split(r";|\s(?:feat|ft|featuring)\b\.?", text)} - UNKNOWN
-
-
 def group_tracks(
     tracks: pd.DataFrame,  # a row a track
     *,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..sections import SonicError
-from .groups import group_tracks, names_in
+from .groups import group_tracks
+from .names import names_in
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,6 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/tails/hu
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,13 +179,13 @@ class Hub(Embedder):
         "The longest window that it takes."
         return float("inf")
 
+    @abstractmethod
     def gives(self, window: int) -> dict[str, Any]:
         "Size, axes and frames of what it makes of a window."
-        raise NotImplementedError
 
+    @abstractmethod
     def hear(self, sound: torch.Tensor) -> torch.Tensor:
         "What it makes of some windows, shape (n, samples)."
-        raise NotImplementedError
 
     def prepare(self, sound: np.ndarray) -> np.ndarray:
         return sound

@@ -28,7 +28,9 @@ def names_in(
     cell: Any,  # of a column such as artist
 ) -> list[str]:  # in lower case, the main one first; none if nobody is named
     "The names in a cell."
-    if cell is None or cell != cell:  # NaN differs from itself
+    import pandas as pd
+
+    if pd.isna(cell):
         return []
     main, *guests = _GUESTS.split(unicodedata.normalize("NFKC", str(cell)).casefold())
     names = (" ".join(part.split()) for part in (main, *(guest.rstrip(" )]") for guest in guests)))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..sections import SonicError
-from .groups import by_id, group_by, groups_of, label_of, names_in, near_twins
+from .groups import by_id, group_by, groups_of, label_of, near_twins
+from .names import names_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +124,7 @@ def leaks(
     known, asked = set(train), set(test)
     found = {"track": len(known & asked)}
     for column in (column for column in columns if column in keyed):
-        names = {key: names_in(cell) for key, cell in keyed[column].items()}
+        names = {key: set(names_in(cell)) for key, cell in keyed[column].items()}
         there = set().union(*(names[key] for key in known))
         found[column] = sum(bool(names[key] & there) for key in asked)
     twins = [*pairs, *(near_twins(vectors, list(keyed.index)) if vectors is not None else [])]
