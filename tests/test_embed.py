@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from sonic.cream.layouts import open_collection
 from sonic.cream.render import render
 from sonic.tails.contract import Contract
 from sonic.tails.embed import embed
@@ -124,3 +125,10 @@ def test_only_the_stretch_asked_for_is_heard(music):
     settings = {"audio.offset": 0.5, "audio.duration": 1.0}
     table = embed(music, with_=Length(), jobs=1, progress=False, **settings)
     assert set(table.tracks["seconds"]) == {1.0}
+
+
+def test_a_network_gives_the_same_bytes_in_any_number_of_processes_and_batches(music):
+    few = open_collection(music).head(3)
+    one = embed(few, with_="vision", jobs=1, device="cpu", progress=False)
+    for how in ({"jobs": 2}, {"jobs": 1, "batch": 3}):
+        assert np.array_equal(embed(few, with_="vision", device="cpu", progress=False, **how).vectors, one.vectors)
