@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from sonic.sections import (
     AudioSettings,
+    BenchSettings,
     ChromaSettings,
     FftSettings,
     GenreSettings,
@@ -29,7 +30,9 @@ from sonic.sections import (
     NeighbourSettings,
     NetworkSettings,
     PictureSettings,
+    RecommendSettings,
     Section,
+    SequenceSettings,
     SonicError,
     StftSettings,
     TempogramSettings,
@@ -59,6 +62,9 @@ class Config(Section):
     train: TrainSettings = TrainSettings()
     neighbours: NeighbourSettings = NeighbourSettings()
     genres: GenreSettings = GenreSettings()
+    recommend: RecommendSettings = RecommendSettings()
+    sequence: SequenceSettings = SequenceSettings()
+    bench: BenchSettings = BenchSettings()
 
     def replace(
         self,

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 # %% auto #0
 __all__ = ['SonicError', 'setting', 'Section', 'AudioSettings', 'StftSettings', 'MelSettings', 'ChromaSettings', 'FftSettings',
            'TempogramSettings', 'PictureSettings', 'MfccSettings', 'VisionSettings', 'MusicnnSettings', 'HubSettings',
-           'NetworkSettings', 'TrainSettings', 'NeighbourSettings', 'GenreSettings']
+           'NetworkSettings', 'TrainSettings', 'NeighbourSettings', 'GenreSettings', 'RecommendSettings',
+           'SequenceSettings', 'BenchSettings']
 
 # %% ../nbs/00_sections.ipynb #711afa17
 class SonicError(ValueError):
@@ -224,4 +225,87 @@ class GenreSettings(Section):
 
     probe: Literal["logistic", "knn", "mlp"] = setting("logistic", "kind of classifier")
     test: float = setting(0.25, "share of the tracks kept to test", low=0.05, high=0.9)
+    seeds: int = setting(5, "splits that are tried", unit="splits", low=1, high=100)
+
+# %% ../nbs/00_sections.ipynb #93e0bd87
+class RecommendSettings(Section):
+    "How tracks are recommended from what was played and how they sound."
+
+    kind: Literal[
+        "hybrid",
+        "ease",
+        "als",
+        "elsa",
+        "itemknn",
+        "content",
+        "shallow",
+        "sasrec",
+        "bert4rec",
+        "popular",
+        "recent",
+        "random",
+    ] = setting("hybrid", "which recommender")
+    recent: float = setting(
+        30.0, "what counts as recent, before the end of the log", unit="days", low=1, high=3650, log=True
+    )
+    neighbours: int = setting(100, "of a track that itemknn keeps", unit="tracks", low=1, high=10000, log=True)
+    factors: int = setting(
+        64, "directions of taste that als and elsa tell apart", unit="directions", low=2, high=1024, log=True
+    )
+    iterations: int = setting(15, "of als", unit="iterations", low=1, high=1000, log=True)
+    regularisation: float = setting(0.05, "of als", low=1e-6, high=100, log=True)
+    confidence: float = setting(
+        10.0, "of als: weight of a track that was played e times, before weight 1", low=0.01, high=1000, log=True
+    )
+    penalty: float = setting(300.0, "of ease: what a weight costs", low=0.1, high=1e6, log=True)
+    nearest: int = setting(
+        10, "of content: tracks of the history that a track is compared with", unit="tracks", low=1, high=1000
+    )
+    base: Literal["ease", "als", "itemknn"] = setting("ease", "of hybrid: the collaborative part")
+    ridge: float | None = setting(
+        None, "of hybrid: penalty of the map from sound; none: chosen", low=1e-6, high=1e6, log=True
+    )
+    trust: float | None = setting(
+        None,
+        "of hybrid: listeners at which a track counts half by its sound; none: chosen",
+        unit="listeners",
+        low=0,
+        high=1e6,
+    )
+
+
+class SequenceSettings(Section):
+    "Networks that recommend: shallow, sasrec, bert4rec."
+
+    size: int = setting(64, "numbers for a track", unit="numbers", low=4, high=2048, log=True)
+    length: int = setting(
+        50, "tracks of a history that are read, the last ones", unit="tracks", low=2, high=1000, log=True
+    )
+    layers: int = setting(2, "of the transformer", unit="layers", low=1, high=24)
+    heads: int = setting(2, "of the transformer", unit="heads", low=1, high=32)
+    dropout: float = setting(0.2, "share of numbers that is dropped while learning", low=0, high=0.9)
+    mask: float = setting(0.2, "of bert4rec: share of a history that is hidden and guessed", low=0.01, high=0.9)
+    negatives: int = setting(
+        128, "tracks that each guess is compared with", unit="tracks", low=1, high=100000, log=True
+    )
+    epochs: int = setting(30, "times through the histories at most", unit="epochs", low=1, high=10000, log=True)
+    patience: int = setting(5, "epochs without a better validation before it stops", unit="epochs", low=1, high=10000)
+    batch: int = setting(256, "histories in a step", unit="users", low=2, high=65536, log=True)
+    learning_rate: float = setting(2e-3, "of AdamW, at its highest", low=1e-7, high=1, log=True)
+    weight_decay: float = setting(1e-2, "of AdamW", low=0, high=1)
+
+
+class BenchSettings(Section):
+    "How recommenders are put to the test."
+
+    train: float = setting(365.0, "how far back they learn from", unit="days", low=1, high=36500, log=True)
+    test: float = setting(
+        30.0, "how long they are tested, up to the end of the log", unit="days", low=0.01, high=3650, log=True
+    )
+    validation: float = setting(
+        0.1, "share of the users whose last plays choose settings, and who are not tested", low=0, high=0.5
+    )
+    cold: float = setting(
+        0.1, "share of the tracks that are hidden while learning, to be tested as new", low=0, high=0.5
+    )
     seeds: int = setting(5, "splits that are tried", unit="splits", low=1, high=100)
