@@ -7,18 +7,15 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/tails/pr
 # %% ../../nbs/tails/18_probes.ipynb #be49ff87
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..files import save_file
+from ..arrays import open_arrays, save_arrays
 from ..sections import SonicError
 
 # %% auto #0
@@ -195,49 +192,22 @@ def _learned(inner: Any, vectors: np.ndarray, names: np.ndarray) -> dict[str, np
 _FORMAT = 1
 
 
-def _digest(text: str, weights: dict[str, np.ndarray]) -> str:
-    "A hash of everything in the file."
-    found = hashlib.sha256(text.encode())
-    for name in sorted(weights):
-        found.update(f"{name} {weights[name].dtype} {weights[name].shape}".encode())
-        found.update(np.ascontiguousarray(weights[name]).tobytes())
-    return found.hexdigest()
-
-
 def save_probe(
     probe: Probe,
     path: str | os.PathLike[str],  # .safetensors; its folder is made if need be
 ) -> None:
     "Write a probe whole or not at all."
-    from safetensors.numpy import save
-
-    told = {"format": _FORMAT, "kind": probe.kind, "classes": probe.classes, "facts": probe.facts}
-    text = json.dumps(told, sort_keys=True, ensure_ascii=False)
-    weights = {name: np.ascontiguousarray(array) for name, array in probe.weights.items()}
-    save_file(
-        path, save(weights, metadata={"sonic": f"{_digest(text, weights)} {text}"})
-    )  # one entry: several come in any order
+    about = {"format": _FORMAT, "kind": probe.kind, "classes": probe.classes, "facts": probe.facts}
+    save_arrays(path, probe.weights, about=about)
 
 # %% ../../nbs/tails/18_probes.ipynb #59670e3a
 def open_probe(
     path: str | os.PathLike[str],  # of a file that `save_probe` wrote
 ) -> Probe:
     "Read a probe. Raises `SonicError` if the file is none, or was changed."
-    from safetensors import SafetensorError, safe_open
-
+    weights, about = open_arrays(path, what="probe", format=_FORMAT)
     try:
-        with safe_open(Path(path), framework="numpy") as file:
-            digest, _, text = (file.metadata() or {}).get("sonic", "").partition(" ")
-            weights = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, SafetensorError) as error:
-        raise SonicError(f"{path} cannot be read as a probe: {' '.join(str(error).split())[:200]}") from None
-    if digest != _digest(text, weights):
-        raise SonicError(f"{path} is no probe as SONIC wrote it: it was changed, or is something else; fit it again")
-    told = json.loads(text)
-    if told["format"] != _FORMAT:
-        raise SonicError(f"{path} is a probe of format {told['format']}, and this SONIC reads {_FORMAT}; fit it again")
-    probe = Probe(told["kind"], told["classes"], weights, told["facts"])
-    try:
+        probe = Probe(about["kind"], about["classes"], weights, about["facts"])
         works = np.isfinite(probe.probabilities(np.zeros((1, probe.size)))).sum() == len(probe.classes)
     except (KeyError, IndexError, TypeError, ValueError):
         works = False
