@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Plays:
 
         return csr_array((self.count, self.track, self.starts), shape=(len(self.users), len(self.tracks)))
 
-    @property
+    @cached_property
     def starts(self) -> np.ndarray:  # int64, shape (users + 1,)
         "Where the pairs of each user begin."
         return np.searchsorted(self.user, np.arange(len(self.users) + 1))

@@ -184,9 +184,11 @@ class Recommender(ABC):
         if history.tracks != self.tracks:
             raise SonicError("the history counts other tracks than were learned: see for_tracks")
         some = np.diff(history.starts) > 0
+        if some.all():
+            return self.score(history)
         found = np.tile(self.state["popularity"], (len(history.users), 1))
         if some.any():
-            found[some] = self.score(history if some.all() else for_users(history, np.flatnonzero(some)))
+            found[some] = self.score(for_users(history, np.flatnonzero(some)))
         return found
 
     def recommend(

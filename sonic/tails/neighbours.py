@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['COLUMNS', 'score_rows', 'find_tracks', 'selected', 'version_groups', 'neighbours', 'ready']
+__all__ = ['COLUMNS', 'score_rows', 'find_tracks', 'selected', 'version_groups', 'Shortlist', 'neighbours', 'ready']
 
 # %% ../../nbs/tails/16_neighbours.ipynb #c5eca423
 def score_rows(
@@ -34,6 +34,7 @@ def score_rows(
     rows: np.ndarray,  # of the tracks to be scored
     *,
     settings: NeighbourSettings,
+    weights: np.ndarray | None = None,  # of the seeds, above 0; none: they count alike
 ) -> tuple[np.ndarray, np.ndarray]:  # scores and mean cosines to the seeds, shape (rows,)
     "How well tracks answer."
     given = np.concatenate([asked, down])
@@ -43,10 +44,10 @@ def score_rows(
     likeness = cosines.astype(np.float64)
     if settings.hubs == "mutual":
         likeness = np.exp(closeness(cosines, index.spread[given], index.spread[rows]))
-    scores = likeness[: len(asked)].mean(axis=0)
+    scores = np.average(likeness[: len(asked)], axis=0, weights=weights)
     if len(down):
         scores = scores - settings.away * likeness[len(asked) :].mean(axis=0)
-    return scores, cosines[: len(asked)].mean(axis=0)
+    return scores, np.average(cosines[: len(asked)], axis=0, weights=weights)
 
 # %% ../../nbs/tails/16_neighbours.ipynb #dc00dc22
 def find_tracks(
@@ -127,10 +128,11 @@ def version_groups(
     return connected_components(coo_array((np.ones(ends.shape[1]), ends), shape=(count, count)), directed=False)[1]
 
 # %% ../../nbs/tails/16_neighbours.ipynb #bd8ca7c9
-class _List:
-    "A list of neighbours as it grows."
+class Shortlist:
+    "A list of tracks as it grows: no version of a seed or of one another, and no more of an artist or album than allowed."
 
     def __init__(self, index: Index, seeds: np.ndarray, settings: NeighbourSettings, k: int):
+        # seeds: rows of tracks that are known, of which no version is taken; k: tracks at most
         self.index, self.seeds, self.settings, self.k = index, seeds, settings, k
         self.rows = list[int]()
         limits = {"artist": settings.per_artist, "album": settings.per_album}
@@ -143,7 +145,7 @@ class _List:
         while start < len(rows) and len(self.rows) < self.k:
             some = rows[start : start + size]
             for row in some[self._new(some)] if self.settings.versions == "one" else some:
-                self._offer(int(row))
+                self.offer(int(row))
             start, size = start + size, min(2 * size, 2048)
 
     def _new(self, rows: np.ndarray) -> np.ndarray:
@@ -153,8 +155,8 @@ class _List:
         first = np.unique(groups, return_index=True)[1]
         return np.sort(first[first >= len(before)]) - len(before)
 
-    def _offer(self, row: int) -> None:
-        "Take a track, if there is room for it, its artists and its album."
+    def offer(self, row: int) -> None:
+        "Take a track, whatever it is a version of, if there is room for it, its artists and its album."
         names = [(column, name) for column in self.limits for name in names_in(self.index.tracks[column].iloc[row])]
         if len(self.rows) < self.k and all(self.counts.get(each, 0) < self.limits[each[0]] for each in names):
             self.rows.append(row)
@@ -185,7 +187,7 @@ def neighbours(
     for rows in _candidates(index, asked, k):
         rows = rows[may[rows]]
         scores, cosines = score_rows(index, asked, down, rows, settings=chosen)
-        found = _List(index, asked, chosen, k)
+        found = Shortlist(index, asked, chosen, k)
         for order in _best_first(scores, cosines):
             found.fill(rows[order])
             if len(found.rows) == k:
