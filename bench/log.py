@@ -2,9 +2,10 @@
 
 python bench/log.py [MILLIONS ...]      default 2 8; takes some minutes
 
-Rows like those of Music4All-Onion, as text with tabs: 2,100 plays a user, five of each track that a user knows. Each step
-runs in a process of its own, whose highest memory counts, Python and libraries included. The peer reads the same file
-with pandas and groups it, which is what one would write. The file is also read packed with bzip2, as it is published.
+Rows like those of Music4All-Onion, as text with tabs: 2,100 plays a user, five of each track that a user knows. Each
+step runs in a process of its own, whose highest memory counts, Python and libraries included; CPU seconds are those of
+all threads together. The peer reads the same file with pandas and groups it, which is what one would write. The file is
+also read packed with bzip2, as it is published.
 """
 
 from __future__ import annotations

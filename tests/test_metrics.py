@@ -95,7 +95,9 @@ def test_where_a_library_answers_something_else_there_is_an_error():
     with pytest.raises(SonicError, match="user u00000 has no targets"):
         rank_metrics(np.array([[3, 1]]), plays_of(np.zeros((1, 6), bool)), cuts=(2,))
     graded = np.array([[[3.0, 5], [4.0, 1]]])  # ranx weighs by grade; ours are played or not
-    assert ranx.evaluate(graded, np.array([[[4.0, 9]]]), "ndcg@2") < ranx.evaluate(truth, np.array([[[4.0, 9]]]), "ndcg@2")
+    assert ranx.evaluate(graded, np.array([[[4.0, 9]]]), "ndcg@2") < ranx.evaluate(
+        truth, np.array([[[4.0, 9]]]), "ndcg@2"
+    )
 
 
 # ---- what holds for any list -----------------------------------------------------------------------------------------
@@ -189,6 +191,15 @@ def test_the_interval_over_seeds_holds_the_truth_95_times_of_100(of_seeds):
     assert np.mean(held) == pytest.approx(0.95, abs=0.025)
 
 
+@pytest.mark.parametrize("shape", [(1,), (3,)])
+def test_users_who_are_all_alike_are_no_certainty(shape):
+    for users in range(2, 300):
+        mean, low, high = mean_interval(np.ones((*shape, users)))
+        assert (mean, high) == pytest.approx((1, 1)) and low < 1 - 1 / users
+        mean, low, high = mean_interval(np.zeros((*shape, users)))
+        assert (mean, low) == pytest.approx((0, 0)) and high > 1 / users
+
+
 def test_five_copies_of_a_split_say_no_more_than_one():
     one, two = np.random.default_rng(5).random((2, 200))
     five = np.tile(one, (5, 1)), np.tile(two, (5, 1))
@@ -205,6 +216,17 @@ def test_five_seeds_that_differ_weigh_as_five():
     assert low < 0.15 and high > 0.45 and mean == pytest.approx(0.3)
 
 
+def test_luck_that_is_neither_of_users_nor_of_seeds_is_counted_once():
+    rng, reach = np.random.default_rng(8), []
+    for _ in range(200):
+        values = rng.random((5, 150))
+        _, low, high = paired(values, values * 0 + 0.5, draws=1)[:3]
+        reach.append((high - low) / 2)
+    assert np.mean(reach) == pytest.approx(
+        1.96 * np.sqrt(1 / 12 / 750), rel=0.2
+    )  # as of 750 values; twice would be 1.5
+
+
 def test_values_are_lined_up_by_user():
     users, values = line_up([(["b", "a"], np.array([1.0, 2.0])), (["a", "c"], np.array([3.0, 4.0]))])
     assert users == ["a", "b", "c"]
@@ -217,9 +239,13 @@ def test_values_are_lined_up_by_user():
 @pytest.mark.parametrize("seed", range(6))
 def test_flipped_signs_are_those_of_scipy(seed):
     differences = np.random.default_rng(seed).choice([-1, -0.5, 0, 0, 0.25, 1, 1], 11)
-    exact = permutation_test((differences,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True)
+    exact = permutation_test(
+        (differences,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True
+    )
     assert sign_flip(differences) == pytest.approx(exact.pvalue, abs=1e-12)
-    drawn = sign_flip(differences, draws=2**np.count_nonzero(differences) - 1, seed=seed)  # one too few to go through all
+    drawn = sign_flip(
+        differences, draws=2 ** np.count_nonzero(differences) - 1, seed=seed
+    )  # one too few to go through all
     assert drawn == pytest.approx(exact.pvalue, abs=0.12)
 
 

@@ -4,5 +4,6 @@ from . import cream as cream
 from . import tails as tails  # isort: skip
 from . import similar as similar  # isort: skip
 from . import learn as learn  # isort: skip
+from . import playlist as playlist  # isort: skip
 from .program import app as app
 from .program import main as main

@@ -15,17 +15,17 @@ import typer
 from .program import ConfigFile, Settings, app, settings_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sonic.tails.index import Index
     from sonic.tails.table import Table
 
 # %% auto #0
-__all__ = ['similar', 'index']
+__all__ = ['open_source', 'wanted_labels', 'track_line', 'similar', 'index']
 
 # %% ../../nbs/cli/02_similar.ipynb #ad474b02
-def _opened(source: Path) -> Table | Index:
-    "A table, or an index if it is a folder."
+def open_source(
+    source: Path,  # a table, or the folder of an index
+) -> Table | Index:
+    "What the tracks are looked up in."
     if source.is_dir():
         from sonic.tails.indexfile import open_index
 
@@ -35,7 +35,9 @@ def _opened(source: Path) -> Table | Index:
     return open_table(source)
 
 
-def _wanted(pairs: list[str]) -> dict[str, list[str]]:
+def wanted_labels(
+    pairs: list[str],  # COLUMN=VALUE, each
+) -> dict[str, list[str]]:
     "The labels behind `--where genre=jazz`."
     from sonic.sections import SonicError
 
@@ -48,22 +50,21 @@ def _wanted(pairs: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _playlist(found: pd.DataFrame, source: Table | Index, out: Path) -> str:
-    "The tracks as an M3U, with paths relative to where it lies if they lie below."
-    paths = [Path(str(source.tracks.at[key, "path"])) for key in found["track_id"]]
-    base = out.absolute().parent
-    lines = [path.relative_to(base) if path.is_relative_to(base) else path for path in paths]
-    return "\n".join(["#EXTM3U", *(line.as_posix() for line in lines), ""])
+def track_line(
+    row: Any,  # of a table of tracks: track_id, and artist, title, genre where known
+) -> str:
+    "A track for people: artist and title, or the id, and its genre."
+    known = [str(getattr(row, name, None) or "") for name in ("artist", "title")]
+    told = " - ".join(name for name in known if name and name != "nan") or str(row.track_id)
+    genre = getattr(row, "genre", None)
+    told += f"  ({genre})" if isinstance(genre, str) and genre else ""
+    return "".join(letter if letter.isprintable() else "?" for letter in told)  # no name may drive a terminal
 
 
 def _line(row: Any) -> str:
-    "A neighbour for people: score, artist and title, or the id."
-    known = [str(getattr(row, name, None) or "") for name in ("artist", "title")]
-    told = " - ".join(name for name in known if name and name != "nan") or str(row.track_id)
-    told = "".join(letter if letter.isprintable() else "?" for letter in told)  # no name may drive a terminal
-    genre = getattr(row, "genre", None)
-    line = f"{row.rank:3} {row.score:6.3f}  {told}" + (f"  ({genre})" if isinstance(genre, str) and genre else "")
-    return line + (f"\n            {row.why}" if hasattr(row, "why") else "")
+    "A neighbour for people, with its score, and why if that is known."
+    why = f"\n            {row.why}" if hasattr(row, "why") else ""
+    return f"{row.rank:3} {row.score:6.3f}  {track_line(row)}{why}"
 
 # %% ../../nbs/cli/02_similar.ipynb #e48edab0
 @app.command()
@@ -79,7 +80,9 @@ def similar(
     ] = [],  # noqa: B006
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Playlist (.m3u8) or table (.csv) to write; else print."),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Playlist (.m3u8, .jspf) or table (.csv) to write; else print."
+        ),
     ] = None,
     set: Settings = [],  # noqa: B006 - typer reads the default and never changes it
     config: ConfigFile = None,
@@ -93,15 +96,14 @@ def similar(
     * `sonic similar vectors.parquet "Slow Rain" "Blue Ferry" --unlike "First Snow" --where genre=jazz`
     * `sonic similar vectors.parquet "Slow Rain" -k 30 --set neighbours.per_artist=2 --out rain.m3u8`
     """
-    from sonic.files import save_file
-    from sonic.sections import SonicError
+    from sonic.rouge.playlistfile import check_ending, save_playlist
     from sonic.tails.neighbours import neighbours
 
-    if out and out.suffix.lower() not in (".m3u", ".m3u8", ".csv"):
-        raise SonicError(f"{out} must end in .m3u8 or .csv")
-    opened = _opened(source)
+    if out:
+        check_ending(out)
+    opened = open_source(source)
     base = settings_of(config, set) if config or set or not source.is_dir() else None  # an index has its own
-    found = neighbours(opened, tracks, k=count, negatives=unlike, where=_wanted(where), config=base)
+    found = neighbours(opened, tracks, k=count, negatives=unlike, where=wanted_labels(where), config=base)
     if not out:
         from sonic.tails.reasons import explain
         from sonic.tails.table import Table
@@ -110,8 +112,7 @@ def similar(
             found = explain(opened, tracks, found)
         print(*map(_line, found.itertuples(index=False)), sep="\n")
         return
-    text = found.to_csv(index=False) if out.suffix.lower() == ".csv" else _playlist(found, opened, out)
-    save_file(out, text.encode())
+    save_playlist(found, opened.tracks, out)
     print(out)
 
 

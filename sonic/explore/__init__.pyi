@@ -5,6 +5,7 @@ from .catalogue import Catalogue as Catalogue
 from .catalogue import library as library
 from .inspector import Explorer as Explorer
 from .lab import studio as studio
+from .listen import playlist as playlist
 from .map import Map as Map
 from .map import music_map as music_map
 from .start import compare as compare

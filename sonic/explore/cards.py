@@ -117,6 +117,7 @@ class Cards(anywidget.AnyWidget):
     cards = traitlets.List(traitlets.Dict()).tag(sync=True)
     openable = traitlets.Bool(True).tag(sync=True)  # whether a card has a button that opens it
     opened = traitlets.Int(-1).tag(sync=True)  # the card that was opened last; -1: none
+    sequence = traitlets.Bool(False).tag(sync=True)  # whether the next card plays when one has ended
 
     def __init__(self, cards: list[dict[str, Any]], *, sources: list[Any], config: Config) -> None:
         super().__init__(cards=cards)
@@ -164,7 +165,7 @@ class Cards(anywidget.AnyWidget):
         path: str | os.PathLike[str] | None = None,  # file to write; none: no file
     ) -> str:
         "The cards as one file that plays without kernel and network."
-        text = _page(self.cards, clip_of=self._clip)
+        text = _page(self.cards, clip_of=self._clip, sequence=self.sequence)
         if path is not None:
             save_file(path, text.encode())
         return text
@@ -189,6 +190,7 @@ def _page(
     cards: list[dict[str, Any]],
     *,
     clip_of: Callable[[int], Clip],
+    sequence: bool,
 ) -> str:  # HTML
     "Cards with their sounds. Raises `SonicError` if that would be too big for a page."
     sounds: list[bytes] = []
@@ -201,7 +203,7 @@ def _page(
                 f"the sounds of {len(cards)} cards make more than the {WHOLE / 1e6:g} MB that a page may hold; "
                 "take fewer cards or fewer seconds"
             )
-    state = {"cards": cards, "openable": False, "opened": -1, "sounds": sounds}
+    state = {"cards": cards, "openable": False, "opened": -1, "sequence": sequence, "sounds": sounds}
     return page(state, title=f"{len(cards)} tracks", script=script(*SCRIPTS), style=style(*STYLES))
 
 # %% ../../nbs/explore/07_cards.ipynb #7691928c

@@ -76,7 +76,7 @@ class Als(Recommender):
         return users.astype(np.float32) @ self.state["factors"].T
 
     def _weights(self, plays: Plays) -> Any:  # csr_array, float32, shape (users, tracks)
-        "How much it counts that somebody played a track: equation 6 of Hu, Koren and Volinsky (2008)."
+        "How much it counts that somebody played a track, which grows with the logarithm of how often."
         weights = plays.matrix
         weights.data = 1 + np.float32(self.config.recommend.confidence) * np.log1p(weights.data)
         return weights

@@ -34,7 +34,7 @@ def chance_metrics(
         )
     ranks = np.arange(1, max(cuts) + 1)
     left = np.maximum(size[:, None] - ranks + 1, 1)
-    meets = np.where(ranks <= size[:, None], np.minimum(n[:, None] / left, 1), 0)  # if none was met before
+    meets = np.minimum(n[:, None] / left, 1)  # if none was met before, as one is when no more than n are left
     before = np.cumprod(np.hstack([np.ones((len(n), 1)), 1 - meets[:, :-1]]), axis=1)
     hit, reciprocal = np.cumsum(before * meets, axis=1), np.cumsum(before * meets / ranks, axis=1)
     gains = np.cumsum(1 / np.log2(ranks + 1))

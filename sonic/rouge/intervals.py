@@ -36,7 +36,9 @@ def _error(
         twice = np.square(weights * both).sum() * there.sum() / max(there.sum() - users - seeds + 1, 1)
         extra = max(float(np.square(of_seed).sum() * seeds / (seeds - 1) - twice), 0.0)
     total, parts = among + extra, among**2 / (users - 1) + extra**2 / max(seeds - 1, 1)
-    return mean, float(np.sqrt(total)), total**2 / parts if parts else users - 1
+    if total < 1e-18:  # all alike, but for rounding
+        return mean, 0.0, users - 1
+    return mean, float(np.sqrt(total)), total**2 / parts
 
 
 def mean_interval(
@@ -51,7 +53,8 @@ def mean_interval(
             f"values reach from {np.nanmin(values):g} to {np.nanmax(values):g}; they must be between 0 and 1"
         )
     mean, error, freedom = _error(values)
-    users, z = mean * (1 - mean) / error**2 if error else values.shape[1], t.ppf(0.975, freedom)
+    mean = min(mean, 1.0)  # a mean of ones can be more, by rounding
+    users, z = mean * (1 - mean) / error**2 if error else freedom + 1, t.ppf(0.975, freedom)
     middle = (mean + z**2 / (2 * users)) / (1 + z**2 / users)
     reach = z / (1 + z**2 / users) * np.sqrt(mean * (1 - mean) / users + z**2 / (4 * users**2))
     return mean, max(float(middle - reach), 0.0), min(float(middle + reach), 1.0)

@@ -27,7 +27,7 @@ class Ease(Recommender):
     name = "ease"
 
     def learn(self, plays: Plays, *, sound: Sound | None, progress: bool) -> dict[str, np.ndarray]:
-        "A weight from each played track to each other: equation 8 of Steck (2019)."
+        "A weight from each played track to each other, in closed form (Steck 2019)."
         from scipy.linalg.lapack import dpotrf, dpotri
 
         played = np.flatnonzero(plays.listeners)
@@ -37,9 +37,9 @@ class Ease(Recommender):
                 f"{len(played):,} tracks; elsa learns such weights in little: recommend.kind=elsa"
             )
         users = plays.matrix.sign()[:, played]
-        gram = (users.T @ users).toarray().astype(np.float64)
+        gram = (users.T @ users).toarray(order="F").astype(np.float64)
         gram[np.diag_indices_from(gram)] += self.config.recommend.penalty
-        half, _ = dpotri(dpotrf(gram.T, overwrite_a=True)[0], overwrite_c=True)  # by Cholesky: above the diagonal
+        half, _ = dpotri(dpotrf(gram, overwrite_a=True)[0], overwrite_c=True)  # by Cholesky, above the diagonal
         half += np.triu(half, 1).T
         half /= -np.diag(half).copy()
         np.fill_diagonal(half, 0)

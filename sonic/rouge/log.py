@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -144,8 +145,7 @@ def _make_axis(base: Any, name: str, ids: Sequence[str] | None, pairs: str, wind
         return
     ids = [str(each) for each in ids]
     if len(set(ids)) != len(ids):
-        seen: set[str] = set()
-        twice = next(each for each in ids if each in seen or seen.add(each))  # type: ignore[func-returns-value]
+        twice = next(each for each, count in Counter(ids).items() if count > 1)
         raise SonicError(f"{name}_id {twice} stands there twice")
     base.register(f"{name}s", pa.table({"id": pa.array(ids, pa.large_string()), "place": np.arange(len(ids))}))
 

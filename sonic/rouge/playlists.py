@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['from_seeds', 'path', 'continue_playlist', 'from_history']
+__all__ = ['from_seeds', 'path', 'continue_playlist', 'from_history', 'pick_listener']
 
 # %% ../../nbs/rouge/11_playlists.ipynb #1df4719b
 def from_seeds(
@@ -171,9 +171,8 @@ def _listed(
     "The best tracks that fit into a list, in an order for listening; without a start, from the best one on."
     best = np.lexsort([np.arange(len(free)), -scores])
     rows = capped(index, free[best], k=k, settings=settings, known=known, taken=taken)
-    if start is None:
-        start = index.vectors[rows[0]] if rows else index.vectors[0]
-    order = smooth_order(index, rows, start=start, heard=heard) if rows else []
+    begin = index.vectors[rows[0] if rows else 0] if start is None else start
+    order = smooth_order(index, rows, start=begin, heard=heard) if rows else []
     by_row = dict(zip(free.tolist(), scores.tolist(), strict=True))
     return _told(index, order, start=start, facts={"score": np.array([by_row[row] for row in order], float)})
 
@@ -195,7 +194,7 @@ def from_history(
     "A playlist of tracks that somebody does not know. Raises `SonicError` for an unknown user, or one who played nothing here."
     index, chosen = ready(source, config=config, **settings)
     _check(index, (), k)
-    own = for_users(history, [_listener(history, user)])
+    own = for_users(history, [history.users.index(pick_listener(history.users, user))])
     here = for_tracks(own, list(index.tracks.index))
     known, weights = here.track[index.heard[here.track]], np.log1p(here.count[index.heard[here.track]])
     if not len(known):
@@ -209,15 +208,18 @@ def from_history(
     return _listed(index, free, scores, start=None, heard="", k=k, settings=chosen, known=here.track.tolist())
 
 
-def _listener(history: Plays, user: str | None) -> int:
-    "The row of a listener."
-    if user is None and len(history.users) == 1:
-        return 0
-    if user not in history.users:
-        near = difflib.get_close_matches(user or "", history.users, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(history.users[:3])} and others"
+def pick_listener(
+    users: Sequence[str],
+    user: str | None,  # none: the only one
+) -> str:
+    "Whose history is meant. Raises `SonicError` if that cannot be told."
+    if user is None and len(users) == 1:
+        return users[0]
+    if user is None or user not in users:
+        near = difflib.get_close_matches(user or "", users, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}?" if near else f"there are {len(users)}, such as {', '.join(users[:3])}"
         raise SonicError(f"nobody is called {user}; {hint}" if user else f"say whose history is meant; {hint}")
-    return history.users.index(user)
+    return user
 
 
 def _by_ear(

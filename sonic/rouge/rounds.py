@@ -8,7 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/rouge/ro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 

@@ -69,22 +69,18 @@ def frame_rows(
     import pandas as pd
     import pyarrow as pa
 
-    columns: dict[str, Any] = {}
     for name in ("user_id", "track_id"):
         if name not in frame:
             raise SonicError(f"a log needs user_id and track_id; the columns are {', '.join(map(str, frame.columns))}")
         if frame[name].dtype.kind == "f":
             raise SonicError(f"{name} holds fractions; ids are text or whole numbers")
-        columns[name] = frame[name].astype(str).where(frame[name].notna(), None)
-    time = frame["time"] if "time" in frame else pd.Series(0, frame.index)
-    if time.dtype.kind == "M":
-        time = (pd.to_datetime(time, utc=True) - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, "s")
-    columns["time"] = pd.to_numeric(time, errors="coerce").fillna(-1).astype("int64")
-    columns["plays"] = frame["plays"] if "plays" in frame else pd.Series(1.0, frame.index)
     names = any(name in frame for name in NAMES)
-    for name in NAMES if names else ():
-        columns[name] = frame[name] if name in frame else pd.Series(None, frame.index, dtype=object)
     try:
+        columns = {name: frame[name].astype(str).where(frame[name].notna(), None) for name in ("user_id", "track_id")}
+        columns["time"] = _seconds(frame["time"]) if "time" in frame else pd.Series(0, frame.index)
+        columns["plays"] = frame["plays"] if "plays" in frame else pd.Series(1.0, frame.index)
+        for name in NAMES if names else ():
+            columns[name] = frame[name] if name in frame else pd.Series(None, frame.index, dtype=object)
         rows = pa.Table.from_pandas(pd.DataFrame(columns), log_schema(names=names), preserve_index=False)
     except (pa.ArrowException, UnicodeError) as error:
         raise SonicError(f"the frame cannot be read as a log: {str(error).splitlines()[0]}") from None
@@ -93,6 +89,15 @@ def frame_rows(
             row = frame.iloc[int(np.argmax(wrong))].to_dict()
             raise SonicError(f"{int(wrong.sum())} of {len(frame)} rows have {fault}, the first is {row}")
     return rows.replace_schema_metadata(None)
+
+
+def _seconds(time: pd.Series) -> pd.Series:  # int64, s since 1970; -1 for what is no time
+    "Dates or seconds."
+    import pandas as pd
+
+    if time.dtype.kind == "M":
+        time = (pd.to_datetime(time, utc=True) - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, "s")
+    return pd.to_numeric(time, errors="coerce").fillna(-1).clip(-1, _LATEST).astype("int64")
 
 # %% ../../nbs/rouge/00_rows.ipynb #b786f0ef
 def find_span(batches: Iterable[pyarrow.RecordBatch]) -> tuple[int, int]:  # s since 1970; 0 and 0 if there is no row
@@ -174,6 +179,7 @@ def ask_rows(
 
     with tempfile.TemporaryDirectory(prefix="sonic-") as spill:
         settings: dict[str, Any] = {"memory_limit": MEMORY, "temp_directory": spill, "preserve_insertion_order": False}
+        settings |= {"threads": min(os.cpu_count() or 1, 8)}  # each wants memory of its own
         try:
             with duckdb.connect(config=settings) as base:
                 if isinstance(source, Path):
@@ -181,6 +187,8 @@ def ask_rows(
                 else:
                     base.register("log", source)
                 yield base
+        except duckdb.OutOfMemoryException:
+            raise SonicError(f"sonic.rouge.rows.MEMORY={MEMORY!r} is too little for this question") from None
         except duckdb.Error as error:
             where = source if isinstance(source, Path) else "the log"
             raise SonicError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { cardLabel, cardsAcross, nextCard, shareAt } from "../../sonic/explore/static/cards.js";
+import { cardAfter, cardLabel, cardsAcross, nextCard, shareAt } from "../../sonic/explore/static/cards.js";
 
 test("arrows go to the card that lies there", () => {
   // 0 1 2
@@ -24,6 +24,11 @@ test("a card says its name, its length and its score, or what is wrong", () => {
   assert.equal(cardLabel(card), "Rain by The Foxes, 3:20, score 0.913");
   assert.equal(cardLabel({...card, artist: "", score: null}), "Rain, 3:20");
   assert.equal(cardLabel({...card, seconds: null, score: null, said: "no such file"}), "Rain by The Foxes, no such file");
+});
+
+test("after a card comes the next one that can be heard", () => {
+  const cards = [1, null, 1, 1, null].map(picture => ({picture}));
+  assert.deepEqual([-1, 0, 1, 2, 3, 4].map(at => cardAfter(cards, at)), [0, 2, 2, 3, -1, -1]);
 });
 
 test("a click is a share of the picture", () => {

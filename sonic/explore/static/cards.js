@@ -28,6 +28,11 @@ export function cardFacts(card) {
   return card.score === null ? length : [...length, `score ${card.score}`];
 }
 
+// The card to play after another: the next one that has a sound; -1 if there is none.
+export function cardAfter(cards, at) {
+  return cards.findIndex((card, index) => index > at && card.picture);
+}
+
 // Which share of a picture lies before a point of it.
 export function shareAt(x, left, width) {
   return width > 0 ? Math.min(Math.max((x - left) / width, 0), 1) : 0;
@@ -100,6 +105,7 @@ export function render({model, el}) {
   const deck = new Deck(model, {
     playable: index => Boolean(cards[index]?.told.picture),
     seconds: index => cards[index].told.shown,
+    follows: index => (model.get("sequence") ? cardAfter(model.get("cards"), index) : -1),
     changed: () => cards.forEach((card, index) => card.show(deck.state(index))),
     moved: (index, share) => { cards[index].done.style.width = `${100 * share}%`; },
     complain: (words, index) => { if (cards[index]) cards[index].note.textContent = words; },

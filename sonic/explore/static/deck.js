@@ -6,8 +6,8 @@ import { address, alone, bytes, element } from "./common.js";
 const KEPT = 100;
 
 export class Deck {
-  // `host` says of a track whether it is playable and how many seconds its sound has, and shows what has changed, how
-  // far the sound has moved, and what there is to complain of.
+  // `host` says of a track whether it is playable, how many seconds its sound has and, if it knows, which one follows
+  // (-1: none), and shows what has changed, how far the sound has moved, and what there is to complain of.
   constructor(model, host) {
     this.model = model;
     this.host = host;
@@ -19,6 +19,7 @@ export class Deck {
     this.wanted = null;  // the track to play as soon as its sound is there, and from where
     this.silence = alone(this.audio);
     for (const name of ["play", "pause", "ended", "seeked"]) this.audio.addEventListener(name, () => this.draw());
+    this.audio.addEventListener("ended", () => this.#follow(this.current));
     this.audio.addEventListener("error", () => this.#complain("this browser cannot play the sound (Ogg Vorbis)"));
   }
 
@@ -57,6 +58,12 @@ export class Deck {
     this.draw();
   }
 
+  // On to the track that follows, if one does.
+  #follow(index) {
+    const next = this.host.follows?.(index) ?? -1;
+    if (next >= 0) this.play(next, 0);
+  }
+
   seek(seconds) {
     const {audio} = this, at = Math.min(Math.max(audio.currentTime + seconds, 0), this.length);
     if (this.current >= 0) audio.currentTime = at;
@@ -93,7 +100,9 @@ export class Deck {
     if (message.said) {
       if (wanted) this.wanted = null;
       this.#complain(message.said, index);
-      return this.draw();
+      this.draw();
+      if (wanted) this.#follow(index);
+      return;
     }
     if (!this.sounds.has(index)) this.#keep(index, bytes(buffers[0]));
     if (wanted) this.play(index, wanted.share);
