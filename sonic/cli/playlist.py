@@ -151,7 +151,9 @@ def _plays(history: Path, opened: Table | Index, user: str | None) -> Any:  # Pl
     from sonic.rouge.playlists import pick_listener
     from sonic.rouge.sources import read_log
 
-    match = match_log(read_log(history), opened.tracks)
-    for note in match.log.notes:
+    log = read_log(history)
+    match = match_log(log, opened.tracks)
+    away = [f"{1 - match.share:.1%} of the plays are of tracks that are not in the table"] if match.share < 1 else []
+    for note in [*log.notes, *away]:
         print(f"sonic: {note}", file=sys.stderr)
     return match.log.plays(users=[pick_listener(match.log.users(), user)])

@@ -34,6 +34,8 @@ def playlist(
     **settings: Any,  # changes to them, of the pictures
 ) -> Cards:
     "A playlist as cards that play one after the other. Raises `SonicError` for a track that is not in the table."
+    import pandas as pd
+
     table = open_table(source) if isinstance(source, (str, os.PathLike)) else source
     if "path" not in table.tracks:
         raise SonicError("the table has no column path; cards need the files")
@@ -41,10 +43,11 @@ def playlist(
         tracks, lost = open_playlist(tracks, table.tracks)
         if lost:
             raise SonicError(f"{len(lost)} of the playlist's tracks are not in the table, such as {lost[0]}")
-    ids = list(tracks["track_id"] if hasattr(tracks, "columns") else tracks)
+    frame = tracks if isinstance(tracks, pd.DataFrame) else pd.DataFrame({"track_id": list(tracks)}, dtype=object)
+    ids = list(frame["track_id"])
     if strange := [key for key in ids if key not in table.tracks.index]:
         raise SonicError(f"no track {strange[0]} in the table")
-    jumps = list(tracks["jump"]) if hasattr(tracks, "columns") and "jump" in tracks else [None] * len(ids)
+    jumps = list(frame["jump"]) if "jump" in frame else [None] * len(ids)
     why = [f"{n} of {len(ids)}{_told(jump)}" for n, jump in enumerate(jumps, 1)]
     cards = gallery(table.tracks.loc[ids], view=view, why=why, seconds=seconds, config=config, **settings)
     cards.sequence = True
