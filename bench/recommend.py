@@ -1,8 +1,8 @@
 """How fast recommenders learn and answer, beside implicit: python bench/recommend.py [USERS TRACKS [ROUNDS]]
 
-One million users, a hundred thousand tracks, the top 50 for each by default. Both sides get the same histories and the same
-factors, fold every history in anew and leave out what it holds. Rounds alternate on 20,000 of the users, and the ratio is the
-median of theirs; then ours answers all of them once, and says how much memory that took beyond what went in and came out.
+One million users, a hundred thousand tracks, the top 50 for each by default. Both sides get the same histories and the
+same factors, fold every history in anew and leave out what it holds. Rounds alternate on 20,000 of the users, and the
+ratio is the median of theirs; then ours answers all of them once, and says how much memory that took on top.
 """
 
 import resource
@@ -11,6 +11,7 @@ import time
 from statistics import median
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from sonic.config import Config
@@ -18,6 +19,7 @@ from sonic.rouge.als import Als
 from sonic.rouge.plays import Plays, for_users
 
 K, PLAYED, SOME, FACTORS = 50, 30, 20_000, 64
+CONFIG = Config().replace(**{"recommend.factors": FACTORS})
 
 
 def histories(users, tracks, seed=0):
@@ -39,9 +41,14 @@ def peak():
 
 
 def timed(work):
+    "Seconds, and what came out."
     start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    found = work()
+    return time.perf_counter() - start, found
+
+
+def told(ratios):
+    return f"{median(ratios):.2f} times implicit's speed ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def learn(rounds):
@@ -49,58 +56,49 @@ def learn(rounds):
     from implicit.cpu.als import AlternatingLeastSquares
 
     plays = histories(20_000, 5_000)
-    config = Config().replace(**{"recommend.factors": FACTORS})
-    weights = Als(config)._weights(plays)
-    ratios = []
-    for _ in range(rounds):
-        peer = AlternatingLeastSquares(factors=FACTORS, iterations=config.recommend.iterations, random_state=0)
+    weights = csr_matrix(Als(CONFIG)._weights(plays))
+
+    def theirs():
         with threadpool_limits(1, "blas"):
-            theirs = timed(lambda peer=peer: peer.fit(weights, show_progress=False))
-        ours = timed(lambda: Als(config).fit(plays))
-        ratios.append(theirs / ours)
-    print(f"learn, 20,000 users x 5,000 tracks, {FACTORS} factors: {median(ratios):.2f} times implicit's speed "
-          f"({min(ratios):.2f} to {max(ratios):.2f}); it is implicit that learns")  # fmt: skip
+            how = {"factors": FACTORS, "iterations": CONFIG.recommend.iterations, "random_state": 0}
+            AlternatingLeastSquares(**how).fit(weights, show_progress=False)
+
+    ratios = [timed(theirs)[0] / timed(lambda: Als(CONFIG).fit(plays))[0] for _ in range(rounds)]
+    print(f"learn, 20,000 users x 5,000 tracks: {told(ratios)}; it is implicit that learns")
 
 
 def serve(users, tracks, rounds):
-    "Answer both, in turns, and then all."
+    "Answer with both, in turns, and then everybody."
     from implicit.cpu.als import AlternatingLeastSquares
 
-    plays = histories(users, tracks)
-    made = Als(Config().replace(**{"recommend.factors": FACTORS}))
-    rng = np.random.default_rng(1)
+    plays, rng = histories(users, tracks), np.random.default_rng(1)
     factors = rng.normal(0, 0.1, (tracks, FACTORS)).astype(np.float32)
-    made.tracks, made.state = plays.tracks, made.from_factors(factors, penalty=0.05)
-    made.state["popularity"] = np.log1p(plays.listeners).astype(np.float32)
+    made, gram = Als(CONFIG), factors.T.astype(float) @ factors
+    made.tracks, made.state = plays.tracks, {"factors": factors, "gram": gram, "penalty": np.array(0.05)}
     peer = AlternatingLeastSquares(factors=FACTORS, regularization=0.05, random_state=0)
     peer.item_factors, peer.user_factors = factors, np.zeros((users, FACTORS), np.float32)
 
     some = for_users(plays, np.arange(min(SOME, users)))
-    weights, rows = made._weights(some), np.arange(1000)
-    blocks = [weights[start : start + len(rows)] for start in range(0, len(some.users), len(rows))]
+    weights = csr_matrix(made._weights(some))
+    blocks = [weights[start : start + 1000] for start in range(0, weights.shape[0], 1000)]
+
+    def theirs():
+        how = {"N": K, "filter_already_liked_items": True, "recalculate_user": True}
+        return np.concatenate([peer.recommend(np.arange(block.shape[0]), block, **how)[0] for block in blocks])
+
     ratios = []
     for number in range(rounds):
-        found = {}
-        ours = timed(lambda: found.update(ours=made.recommend(some, K)))
-        how = {"filter_already_liked_items": True, "recalculate_user": True}
-        theirs = timed(
-            lambda: found.update(
-                theirs=[peer.recommend(rows[: block.shape[0]], block, N=K, **how)[0] for block in blocks]
-            )
-        )
-        ratios.append(theirs / ours)
-        same = np.mean([len(np.intersect1d(a, b)) / K for a, b in
-                        zip(found["ours"].columns, np.concatenate(found["theirs"]), strict=True)])  # fmt: skip
-        print(f"  round {number + 1}: ours {ours:.1f} s, implicit {theirs:.1f} s, {same:.1%} of the lists are the same")
-    print(f"answer, {len(some.users):,} users x {tracks:,} tracks, top {K}: {median(ratios):.2f} times implicit's speed "
-          f"({min(ratios):.2f} to {max(ratios):.2f})")  # fmt: skip
+        (ours, mine), (their, other) = timed(lambda: made.recommend(some, K).columns), timed(theirs)
+        same = np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(mine, other, strict=True)])
+        print(f"  round {number + 1}: ours {ours:.1f} s, implicit {their:.1f} s, {same:.1%} of the tracks are the same")
+        ratios.append(their / ours)
+    print(f"answer, {len(some.users):,} users x {tracks:,} tracks, top {K}: {told(ratios)}")
 
     before = peak()
-    start = time.perf_counter()
-    lists = made.recommend(plays, K)
-    seconds, kept = time.perf_counter() - start, (lists.columns.nbytes + lists.scores.nbytes) / 2**20
-    print(f"answer, {users:,} users x {tracks:,} tracks: {seconds:.0f} s, {1e6 * seconds / users:.0f} us a user; "
-          f"{peak() - before:.0f} MB more than before, of which {kept:.0f} MB are the lists")  # fmt: skip
+    seconds, lists = timed(lambda: made.recommend(plays, K))
+    kept = (lists.columns.nbytes + lists.scores.nbytes) / 2**20
+    print(f"answer, {users:,} users x {tracks:,} tracks: {seconds:.0f} s, {1e6 * seconds / users:.0f} us a user")
+    print(f"held {peak() - before:.0f} MB more than before, of which {kept:.0f} MB are the lists")
 
 
 if __name__ == "__main__":

@@ -252,10 +252,16 @@ class RecommendSettings(Section):
     factors: int = setting(
         64, "directions of taste that als and elsa tell apart", unit="directions", low=2, high=1024, log=True
     )
-    iterations: int = setting(15, "of als", unit="iterations", low=1, high=1000, log=True)
-    regularisation: float = setting(0.05, "of als", low=1e-6, high=100, log=True)
+    iterations: int = setting(15, "of als and elsa", unit="iterations", low=1, high=1000, log=True)
+    regularisation: float = setting(
+        0.6,
+        "of als: what length costs, relative to the strongest direction of a matrix filled by chance",
+        low=1e-3,
+        high=10,
+        log=True,
+    )
     confidence: float = setting(
-        10.0, "of als: weight of a track that was played e times, before weight 1", low=0.01, high=1000, log=True
+        4.0, "of als: a track that was played e times counts 1 + this times ln(1 + e)", low=0.01, high=1000, log=True
     )
     penalty: float = setting(300.0, "of ease: what a weight costs", low=0.1, high=1e6, log=True)
     nearest: int = setting(

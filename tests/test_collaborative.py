@@ -209,6 +209,22 @@ def test_itemknn_is_a_sum_of_cosines(neighbours):
     assert kept.max() <= neighbours + 1 and (kept[clear] <= neighbours).all()
 
 
+def test_which_of_two_equal_neighbours_is_kept_does_not_depend_on_the_order_of_users():
+    rng = np.random.default_rng(0)
+    for _ in range(20):  # sums of the same numbers in another order differ, but not often enough to cross a tie
+        user = np.repeat(np.arange(40), rng.integers(2, 6, 40))
+        rows = {
+            "user_id": [f"u{row:03d}" for row in user],
+            "track_id": [f"t{n:02d}" for n in rng.integers(0, 30, len(user))],
+        }
+        plays = make_plays(pd.DataFrame(rows))
+        made, other = (
+            fitted(ItemKnn, each, neighbours=4).state for each in (plays, for_users(plays, rng.permutation(40)))
+        )
+        for name, part in made.items():
+            np.testing.assert_array_equal(other[name], part)
+
+
 def test_who_plays_everything_says_little():
     "Without dividing by how much somebody plays, c would be as near to a as b is."
     rows = [("x", "a"), ("x", "b"), *(("y", name) for name in "acdefghij"), ("z", "b"), ("z", "c")]

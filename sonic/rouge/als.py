@@ -28,18 +28,27 @@ def chance_level(
 
 # %% ../../nbs/rouge/05_als.ipynb #fcd86483
 def fold_in(
-    factors: np.ndarray,  # float64, shape (tracks, factors)
+    factors: np.ndarray,  # shape (tracks, factors)
     weights: Any,  # csr_array, shape (users, tracks): of what was played; elsewhere the weight is 1
     *,
     penalty: float,
+    gram: np.ndarray | None = None,  # float64: the factors' products with each other, if they are known
 ) -> np.ndarray:  # float64, shape (users, factors)
     "The vectors of users that fit their histories best: equation 4 of Hu, Koren and Volinsky (2008)."
-    common = factors.T @ factors + penalty * np.eye(factors.shape[1])
+    common = (_gram(factors) if gram is None else gram) + penalty * np.eye(factors.shape[1])
     vectors = np.empty((weights.shape[0], factors.shape[1]))
     for row, (start, end) in enumerate(zip(weights.indptr, weights.indptr[1:], strict=False)):
-        some, weight = factors[weights.indices[start:end]], weights.data[start:end].astype(np.float64)
+        some, weight = (
+            each.astype(np.float64) for each in (factors[weights.indices[start:end]], weights.data[start:end])
+        )
         vectors[row] = np.linalg.solve(common + (some.T * (weight - 1)) @ some, weight @ some)
     return vectors
+
+
+def _gram(factors: np.ndarray) -> np.ndarray:  # float64, shape (factors, factors)
+    "The products of the factors with each other."
+    exact = factors.astype(np.float64)
+    return exact.T @ exact
 
 # %% ../../nbs/rouge/05_als.ipynb #a019c9f5
 class Als(Recommender):
@@ -67,13 +76,13 @@ class Als(Recommender):
             model.fit(weights, show_progress=progress)
         factors = np.zeros((len(plays.tracks), recommend.factors), np.float32)
         factors[played] = model.item_factors
-        return {"factors": factors, "penalty": np.array(penalty, np.float32)}
+        return {"factors": factors, "gram": _gram(factors), "penalty": np.array(penalty, np.float32)}
 
     def score(self, history: Plays) -> np.ndarray:  # float32, shape (users, tracks)
         "The products of vectors: near 1 for what somebody would have played."
-        factors = self.state["factors"].astype(np.float64)
-        users = fold_in(factors, self._weights(history), penalty=float(self.state["penalty"]))
-        return users.astype(np.float32) @ self.state["factors"].T
+        factors, gram, penalty = (self.state[name] for name in ("factors", "gram", "penalty"))
+        users = fold_in(factors, self._weights(history), penalty=float(penalty), gram=gram)
+        return users.astype(np.float32) @ factors.T
 
     def _weights(self, plays: Plays) -> Any:  # csr_array, float32, shape (users, tracks)
         "How much it counts that somebody played a track, which grows with the logarithm of how often."

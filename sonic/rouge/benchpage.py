@@ -70,9 +70,10 @@ def bench_table(
     ]
     names = [f"ndcg@{first}", *rest, "fit_s", "ask_ms"]
     rows = [[regime, *map(heading, names)]]
-    for (recommender, embedding), row in made.summary(regime).iterrows():
+    system: Any
+    for system, row in made.summary(regime).iterrows():
         rows.append(
-            [str(System(recommender, embedding)), _told(row, names[0]), *(_number(row[name]) for name in names[1:])]
+            [str(System(*system)), _told(row, names[0]), *(_number(row[name]) for name in names[1:])]
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(_line(row, widths) for row in rows)
@@ -137,6 +138,7 @@ def bench_figure(
 
 def _panel(ax: Any, table: pd.DataFrame, score: str) -> None:
     "The systems of one regime, the best at the top; chance as a line."
+    system: Any
     places = np.arange(len(table))
     for place, (system, row) in zip(places, table.iterrows(), strict=True):
         colour = _KINDS[kind(*system)]
@@ -190,7 +192,8 @@ def write_bench(
 def _scores_html(made: Bench, regime: str) -> str:
     "Every score at every cut."
     table = made.summary(regime)
-    names = [name for name in table if not name.endswith(("_low", "_high", "_spread"))]
+    system: Any
+    names = [name for name in map(str, table) if not name.endswith(("_low", "_high", "_spread"))]
     head = "".join(f"<th>{escape(heading(name))}</th>" for name in names)
     rows = []
     for system, row in table.iterrows():
@@ -211,6 +214,7 @@ def _cell(row: pd.Series, name: str) -> str:
 def _pairs_html(made: Bench, regime: str) -> str:
     "The comparisons, those that are real in another colour."
     rows = []
+    row: Any
     for row in made.comparisons(regime).itertuples(index=False):
         told = f"{row.difference:+.4f} [{row.low:+.4f}, {row.high:+.4f}]"
         real = ' class="real"' if row.p < 0.05 else ""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
-from ..cream.tables import read_text
+from ..cream.tables import load_table, read_text
 from ..files import save_file
 from ..sections import SonicError
 
@@ -135,13 +135,14 @@ def _facts(key: str, row: Mapping[Any, Any]) -> dict[str, Any]:
 
 # %% ../../nbs/rouge/10_playlistfile.ipynb #99f775bd
 def open_playlist(
-    path: str | os.PathLike[str],  # .m3u8, .m3u or .jspf
+    path: str | os.PathLike[str],  # .m3u8, .m3u, .jspf, or .csv with a column track_id
     tracks: pd.DataFrame,  # indexed by track_id: path, title, artist where known
 ) -> tuple[list[str], list[str]]:  # track ids in order, and what was not found
     "Read a playlist. Raises `SonicError` if it cannot be read."
     ending, base = check_ending(path), os.path.dirname(os.path.abspath(path))
     try:
-        entries = (_from_jspf if ending == ".jspf" else _from_m3u)(read_text(os.fspath(path)))
+        read = {".jspf": _from_jspf, ".csv": _from_csv}.get(ending, _from_m3u)
+        entries = read(os.fspath(path))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SonicError(f"{os.fspath(path)} cannot be read as a playlist: {_one_line(str(error))}") from None
     rows = [_facts(key, row) for key, row in zip(tracks.index, tracks.to_dict("records"), strict=True)]
@@ -163,10 +164,15 @@ def open_playlist(
 _Entry = tuple[list[str], str, str]  # paths to try, track_id, name
 
 
-def _from_m3u(text: str) -> list[_Entry]:
+def _from_csv(path: str) -> list[_Entry]:
+    "The tracks of a table."
+    return [([], key, key) for key in load_table(path)["track_id"].astype(str)]
+
+
+def _from_m3u(path: str) -> list[_Entry]:
     "The tracks of an M3U."
     entries, name = list[_Entry](), ""
-    for line in map(str.strip, text.split("\n")):
+    for line in map(str.strip, read_text(path).split("\n")):
         if line.startswith("#EXTINF:"):
             name = _one_line(line.partition(",")[2])
         elif line and not line.startswith("#"):
@@ -176,10 +182,10 @@ def _from_m3u(text: str) -> list[_Entry]:
     return entries
 
 
-def _from_jspf(text: str) -> list[_Entry]:
+def _from_jspf(path: str) -> list[_Entry]:
     "The tracks of a JSPF; a location or an identifier may be one or a list."
     entries = list[_Entry]()
-    for track in json.loads(text)["playlist"].get("track", []):
+    for track in json.loads(read_text(path))["playlist"].get("track", []):
         many = {key: track.get(key) or [] for key in ("location", "identifier")}
         uris, keys = ([each] if isinstance(each, str) else list(each) for each in many.values())
         ours = [unquote(key.removeprefix(_SCHEME), errors="surrogatepass") for key in keys if key.startswith(_SCHEME)]

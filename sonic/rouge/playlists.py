@@ -177,7 +177,7 @@ def _listed(
     return _told(index, order, start=start, facts={"score": np.array([by_row[row] for row in order], float)})
 
 # %% ../../nbs/rouge/11_playlists.ipynb #baa850e8
-_NEAREST, _MOST = 3, 500  # tracks of a history that one is compared with, of so many that were played most
+_NEAREST, _MOST = 3, 200  # tracks of a history that one is compared with, of so many that were played most
 
 
 def from_history(

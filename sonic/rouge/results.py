@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -66,7 +66,8 @@ class Bench:
         "The scores of all users in all seeds; NaN where a user was not tested."
         some = self._of(self.users, regime)
         users, seeds = (np.unique(some[name].to_numpy(object)) for name in ("user_id", "seed"))
-        found = {}
+        found: dict[Any, dict[str, np.ndarray]] = {}
+        rows: Any
         for system, rows in some.groupby(KEYS[1:], sort=False):
             place = (
                 np.searchsorted(seeds, rows["seed"].to_numpy(object)),
@@ -142,7 +143,7 @@ class Bench:
 
 def _numbers(frame: pd.DataFrame) -> list[str]:
     "The columns that hold numbers."
-    return [name for name in frame if "@" in name or name in PRICES]
+    return [name for name in map(str, frame) if "@" in name or name in PRICES]
 
 
 def _means(values: np.ndarray) -> np.ndarray:  # shape (seeds,)

@@ -8,7 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/rouge/ro
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,12 @@ from ..config import Config
 from .chance import chance_metrics, count_candidates
 from .floors import Canary, Oracle, Shuffled
 from .metrics import artist_diversity, coverage, popularity, rank_metrics
+from .plays import for_users
 from .recommender import Lists, Recommender, Sound
 from .registry import make_recommender, recommender_class
 from .splits import Split, Task
 from ..sections import SonicError
+from ..tails.scores import half_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,22 +183,29 @@ class _Board:
         return Round(pd.concat(self.users, ignore_index=True), pd.DataFrame(self.systems), notes)
 
 # %% ../../nbs/rouge/09_rounds.ipynb #d3306522
+_DEALS, _ASKED = 20, 500  # how often names are shuffled, and how many users are asked then
+
+
 def _check(board: _Board, regime: str, seed: int) -> str:
     "Give the answers away, and say what came of it."
     task, cut = board.tasks[regime], board.cuts[0]
     found = board.lists(regime, Canary(task.targets).fit(board.split.train))
-    scores = {
-        name: values[:, None].mean()
-        for (name, at), values in rank_metrics(found.columns, task.targets, cuts=[cut]).items()
-    }
+    scores = {name: each.mean() for (name, _), each in rank_metrics(found.columns, task.targets, cuts=[cut]).items()}
     if min(scores["hitrate"], scores["ndcg"], scores["mrr"]) < 1:
-        raise SonicError(
-            f"the bench is broken: given the answers, a recommender scores {scores} at {cut}; please report this"
-        )
-    chance = _chance(task, [cut])["hitrate", cut].mean()
-    blind = board.lists(regime, Shuffled(task.targets, where=task.where, seed=seed).fit(board.split.train))
-    hits = rank_metrics(blind.columns, task.targets, cuts=[cut])["hitrate", cut].mean()
-    return f"{regime}: {len(task.history.users):,} users, {task.where.sum():,} tracks to choose from; given the answers, a recommender hits {scores['hitrate']:.3f} of the users at {cut}, with the tracks' names shuffled {hits:.3f}, and chance is {chance:.3f}"
+        raise SonicError(f"the bench is broken: given the answers, a recommender scores {scores} at {cut}")
+    some = np.arange(min(_ASKED, len(task.history.users)))
+    history, targets, exclude = (for_users(each, some) for each in (task.history, task.targets, task.exclude))
+    hits = []
+    for deal in range(_DEALS):  # one deal has luck that all users share
+        blind = Shuffled(targets, where=task.where, seed=seed * _DEALS + deal).fit(board.split.train)
+        lists = blind.recommend(history, cut, exclude=exclude, where=task.where)
+        hits.append(rank_metrics(lists.columns, targets, cuts=[cut])["hitrate", cut].mean())
+    chance = chance_metrics(np.diff(targets.starts), count_candidates(exclude, task.where), cuts=[cut])["hitrate", cut]
+    return (
+        f"{regime}: {len(task.history.users):,} users, {task.where.sum():,} tracks to choose from; given the answers, a "
+        f"recommender hits {scores['hitrate']:.3f} of the users at {cut}, with the tracks' names shuffled "
+        f"{np.mean(hits):.3f} ±{half_width(hits):.3f}, and chance is {chance.mean():.3f}"
+    )
 
 
 def _chance(task: Task, cuts: Sequence[int]) -> dict[tuple[str, int], np.ndarray]:  # shape (users,)

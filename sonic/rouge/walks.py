@@ -87,13 +87,11 @@ def capped(
     taken: Sequence[int] = (),  # rows that are in the list already, and count towards its limits
 ) -> list[int]:
     "The best tracks that fit into a list."
-    found = Shortlist(index, np.array([*known, *taken], np.int64), settings, len(taken) + k)
+    found = Shortlist(index, np.array(known, np.int64), settings, len(taken) + k)
     for row in taken:
-        found.offer(row)
-    before = len(found.rows)
-    found.k = before + k
+        found.take(row)
     found.fill(order)
-    return found.rows[before:]
+    return found.rows[len(taken) :]
 
 # %% ../../nbs/rouge/10_walks.ipynb #1ea237cc
 _WIDTH = 32  # tracks near each point that are looked at

@@ -44,10 +44,11 @@ def score_rows(
     likeness = cosines.astype(np.float64)
     if settings.hubs == "mutual":
         likeness = np.exp(closeness(cosines, index.spread[given], index.spread[rows]))
-    scores = np.average(likeness[: len(asked)], axis=0, weights=weights)
+    shares = np.full(len(asked), 1 / len(asked)) if weights is None else weights / weights.sum()
+    scores = shares @ likeness[: len(asked)]
     if len(down):
         scores = scores - settings.away * likeness[len(asked) :].mean(axis=0)
-    return scores, np.average(cosines[: len(asked)], axis=0, weights=weights)
+    return scores, shares @ cosines[: len(asked)]
 
 # %% ../../nbs/tails/16_neighbours.ipynb #dc00dc22
 def find_tracks(
@@ -134,10 +135,9 @@ class Shortlist:
     def __init__(self, index: Index, seeds: np.ndarray, settings: NeighbourSettings, k: int):
         # seeds: rows of tracks that are known, of which no version is taken; k: tracks at most
         self.index, self.seeds, self.settings, self.k = index, seeds, settings, k
-        self.rows = list[int]()
+        self.rows, self.counts = list[int](), dict[tuple[str, str], int]()
         limits = {"artist": settings.per_artist, "album": settings.per_album}
         self.limits = {name: limit for name, limit in limits.items() if limit is not None and name in index.tracks}
-        self.counts: dict[tuple[str, str], int] = {}
 
     def fill(self, rows: np.ndarray) -> None:
         "Take tracks, the best first, until there are enough; some at a time."
@@ -157,10 +157,19 @@ class Shortlist:
 
     def offer(self, row: int) -> None:
         "Take a track, whatever it is a version of, if there is room for it, its artists and its album."
-        names = [(column, name) for column in self.limits for name in names_in(self.index.tracks[column].iloc[row])]
-        if len(self.rows) < self.k and all(self.counts.get(each, 0) < self.limits[each[0]] for each in names):
-            self.rows.append(row)
-            self.counts |= {each: self.counts.get(each, 0) + 1 for each in names}
+        if len(self.rows) < self.k and all(
+            self.counts.get(each, 0) < self.limits[each[0]] for each in self._names(row)
+        ):
+            self.take(row)
+
+    def take(self, row: int) -> None:
+        "Take a track, whether there is room for it or not."
+        self.rows.append(row)
+        self.counts |= {each: self.counts.get(each, 0) + 1 for each in self._names(row)}
+
+    def _names(self, row: int) -> list[tuple[str, str]]:
+        "Who and what has a limit."
+        return [(column, name) for column in self.limits for name in names_in(self.index.tracks[column].iloc[row])]
 
 # %% ../../nbs/tails/16_neighbours.ipynb #c6019311
 COLUMNS = ("title", "artist", "album", "genre")
