@@ -7,7 +7,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/rouge/hy
 # %% ../../nbs/rouge/06_hybrid.ipynb #35a28590
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,83 +16,11 @@ from .itemknn import ItemKnn
 from .linear import Ease
 from .plays import Plays, for_users, without
 from .recommender import Recommender, Sound, best_columns
+from .soundmap import SoundMap, map_sound
 from ..tails.space import nearest
 
 # %% auto #0
-__all__ = ['SoundMap', 'map_sound', 'Hybrid']
-
-# %% ../../nbs/rouge/06_hybrid.ipynb #60604c95
-_HALF = 10  # listeners from which a track teaches half as much as one that everybody plays
-
-
-@dataclass(frozen=True)
-class SoundMap:
-    "Which scores are to be expected by how tracks sound and who plays them, given the scores of those that are known."
-
-    listeners: np.ndarray  # float32, shape (tracks,)
-    sound: np.ndarray  # float32, shape (tracks, directions + 1): 1, and the vector from the middle; 0 if unknown
-    teach: np.ndarray  # float32, shape (tracks, directions + 1): what the score of a track says about each direction
-    artist: np.ndarray  # int32, shape (tracks,): a number for each artist; -1 if unknown
-
-    @property
-    def fame(self) -> np.ndarray:  # float32, shape (tracks,): 1 on average, and for tracks that nobody plays
-        "How much larger the scores of a track are for being played by many."
-        root, heard = np.sqrt(self.listeners), self.listeners > 0
-        return np.where(heard, root / root[heard].mean(), 1).astype(np.float32)
-
-    def expect(
-        self,
-        scores: np.ndarray,  # float32, shape (users, tracks): of the base; what nobody plays is not looked at
-        *,
-        doubt: float,  # tracks that an artist's own are weighed against; inf: artists do not count
-    ) -> np.ndarray:  # float32, shape (users, tracks)
-        "Scores by sound and artist alone."
-        known, has = scores / self.fame, np.flatnonzero(self.artist >= 0)
-        found: np.ndarray = (known @ self.teach) @ self.sound.T
-        if np.isfinite(doubt) and len(has):
-            from scipy.sparse import csr_array
-
-            weights, places = _weights(self.listeners)[has], self.artist[has]
-            who = csr_array((weights, (has, places)), shape=(len(self.artist), int(places.max()) + 1))
-            beyond = ((known - found) @ who) / (who.sum(axis=0) + np.float32(doubt))
-            found[:, has] += beyond[:, places]
-        return found * self.fame
-
-    def blend(
-        self,
-        scores: np.ndarray,  # float32, shape (users, tracks): of the base
-        *,
-        doubt: float,
-        trust: float,  # listeners at which a track counts half by its sound
-    ) -> np.ndarray:  # float32, shape (users, tracks)
-        "The base where many play a track, what is expected where nobody does."
-        own = self.listeners / np.maximum(self.listeners + np.float32(trust), 1)
-        found = self.expect(scores, doubt=doubt)
-        return found + own * (scores - found)
-
-
-def _weights(listeners: np.ndarray) -> np.ndarray:  # shape (tracks,)
-    return listeners / (listeners + np.float32(_HALF))
-
-
-def map_sound(
-    sound: Sound,
-    listeners: np.ndarray,  # shape (tracks,)
-    *,
-    ridge: float,  # penalty, as a multiple of the mean variance in a direction; inf: sound does not count
-) -> SoundMap:
-    "The weighted ridge regression from sound to scores, all but the scores."
-    weights = _weights(listeners.astype(np.float64))
-    heard = weights * sound.known
-    middle = heard @ sound.vectors / max(heard.sum(), 1e-12)
-    vectors = np.where(sound.known[:, None], sound.vectors - middle, 0)
-    size, turn = np.linalg.eigh((vectors.T * weights) @ vectors)
-    solved = turn / (size + ridge * max(size.mean(), 1e-12)) @ turn.T
-    teach = np.column_stack([weights / weights.sum(), (weights[:, None] * vectors) @ solved])
-    names = {name: place for place, name in enumerate(sorted({name for name in sound.artists if name is not None}))}
-    artist = np.array([-1 if name is None else names[name] for name in sound.artists], np.int32)
-    whole = np.column_stack([np.ones(len(vectors)), vectors])
-    return SoundMap(*(part.astype(np.float32) for part in (listeners, whole, teach)), artist)
+__all__ = ['Hybrid']
 
 # %% ../../nbs/rouge/06_hybrid.ipynb #62401202
 _HIDE, _HOLD = 0.15, 0.2  # shares of the tracks, and of what a listener has played, that are held back

@@ -178,6 +178,7 @@ def _listed(
 
 # %% ../../nbs/rouge/11_playlists.ipynb #baa850e8
 _NEAREST, _MOST = 3, 200  # tracks of a history that one is compared with, of so many that were played most
+_KNOWN = 2000  # tracks played most, of which no version comes: all pairs of them are held in memory
 
 
 def from_history(
@@ -200,12 +201,13 @@ def from_history(
     if not len(known):
         raise SonicError(f"none of the {len(own)} tracks that {own.users[0]} played has a vector in the table")
     may = _allowed(index, where, barred=here.track.tolist())
+    often = here.track[np.argsort(-here.count, kind="stable")[:_KNOWN]].tolist()
     if recommender is None:
         most, free = np.argsort(-weights, kind="stable")[:_MOST], np.flatnonzero(may)
         scores = _by_ear(index, known[most], weights[most] / weights.max(), free, settings=chosen)
     else:
         free, scores = _recommended(recommender, for_tracks(own, recommender.tracks), index, may)
-    return _listed(index, free, scores, start=None, heard="", k=k, settings=chosen, known=here.track.tolist())
+    return _listed(index, free, scores, start=None, heard="", k=k, settings=chosen, known=often)
 
 
 def pick_listener(
