@@ -33,7 +33,7 @@ def save_arrays(
     from safetensors.numpy import save
 
     text = json.dumps(about, sort_keys=True, ensure_ascii=False)
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     save_file(path, save(whole, metadata={"sonic": f"{_digest(text, whole)} {text}"}))
 
 
@@ -67,5 +67,5 @@ def _digest(text: str, arrays: Mapping[str, np.ndarray]) -> str:
     found = hashlib.sha256(text.encode())
     for name in sorted(arrays):
         found.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        found.update(np.ascontiguousarray(arrays[name]).tobytes())
+        found.update(arrays[name].tobytes())
     return found.hexdigest()

@@ -253,13 +253,7 @@ class RecommendSettings(Section):
         64, "directions of taste that als and elsa tell apart", unit="directions", low=2, high=1024, log=True
     )
     iterations: int = setting(15, "of als and elsa", unit="iterations", low=1, high=1000, log=True)
-    regularisation: float = setting(
-        0.6,
-        "of als: what length costs, relative to the strongest direction of a matrix filled by chance",
-        low=1e-3,
-        high=10,
-        log=True,
-    )
+    regularisation: float = setting(0.6, "of als: penalty, in units of what chance gives", low=1e-3, high=10, log=True)
     confidence: float = setting(
         4.0, "of als: a track that was played e times counts 1 + this times ln(1 + e)", low=0.01, high=1000, log=True
     )

@@ -22,7 +22,7 @@ from ..cream.page import STYLE
 from ..files import save_file
 from .registry import RECOMMENDERS, recommender_class
 from .results import FLOORS, Bench
-from .rounds import SHUFFLED, System
+from .rounds import ARTISTS, SHUFFLED, System
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,9 +72,7 @@ def bench_table(
     rows = [[regime, *map(heading, names)]]
     system: Any
     for system, row in made.summary(regime).iterrows():
-        rows.append(
-            [str(System(*system)), _told(row, names[0]), *(_number(row[name]) for name in names[1:])]
-        )
+        rows.append([str(System(*system)), _told(row, names[0]), *(_number(row[name]) for name in names[1:])])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(_line(row, widths) for row in rows)
 
@@ -106,7 +104,7 @@ def kind(
     embedding: str,
 ) -> str:  # floor, listening, sound, both, told too much
     "What a system knows."
-    if recommender in FLOORS or embedding == SHUFFLED:
+    if recommender in FLOORS or embedding in (SHUFFLED, ARTISTS):
         return "floor"
     if recommender not in RECOMMENDERS:
         return "told too much"

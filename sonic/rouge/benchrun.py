@@ -8,7 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/rouge/be
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any

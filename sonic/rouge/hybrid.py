@@ -64,14 +64,11 @@ def _gains(scores: np.ndarray, history: Plays, targets: Plays, where: np.ndarray
     return np.asarray((hits @ worth) / np.cumsum(worth)[np.minimum(wanted[some].sum(axis=1), _CUT) - 1])
 
 
-def _choose(gains: np.ndarray) -> int:
-    "Which row of gains to take: the first that is no worse than the best by more than its error, if that beats row 0."
-    gain, root = gains - gains[0], np.sqrt(gains.shape[1])
-    best = gain[gain.mean(axis=1).argmax()]
-    if best.mean() <= 2 * best.std(ddof=1) / root:
-        return 0
-    short = best - gain
-    return int((short.mean(axis=1) <= short.std(axis=1, ddof=1) / root).argmax())
+def _best(gains: np.ndarray) -> int:
+    "Which row of gains is best, if it beats the first by more than twice the error of the difference; else the first."
+    best = int(gains.mean(axis=1).argmax())
+    gain = gains[best] - gains[0]
+    return best if gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(len(gain)) else 0
 
 # %% ../../nbs/rouge/06_hybrid.ipynb #b373688e
 _BASES: dict[str, type[Recommender]] = {"ease": Ease, "als": Als, "itemknn": ItemKnn}
@@ -94,10 +91,8 @@ class Hybrid(Recommender):
         assert sound is not None  # `fit` has seen to it
         plays = for_users(plays, np.argsort(plays.users))  # whatever the order of the users
         chosen = self._choose(plays, sound)
-        base, chart = (
-            self._base().fit(plays, progress=progress),
-            map_sound(sound, plays.listeners, ridge=chosen["ridge"]),
-        )
+        base = self._base().fit(plays, progress=progress)
+        chart = map_sound(sound, plays.listeners, ridge=chosen["ridge"])
         state = {f"base.{name}": part for name, part in base.state.items()}
         state |= {f"map.{name}": part for name, part in vars(chart).items()}
         return state | {"chosen": np.array(list(chosen.values())), "like": _likes(sound, plays.listeners)}
@@ -132,7 +127,7 @@ class Hybrid(Recommender):
                 mixed = chart.blend(scores, doubt=now["doubt"], trust=now["trust"])
                 gains.append(_gains(mixed, history, targets, where))
             if len(gains[0]) >= _FEW:
-                chosen[name] = _TRIES[name][_choose(np.array(gains))]
+                chosen[name] = _TRIES[name][_best(np.array(gains))]
         return chosen
 
 

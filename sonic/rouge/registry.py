@@ -31,6 +31,7 @@ class Entry:
     source: str  # the library or the paper behind it
     settings: tuple[str, ...] = ()  # that it reads, beyond those of `neighbours` if it hears
     slow: bool = False  # whether fitting takes minutes rather than seconds
+    artists: bool = False  # whether it looks at who plays a track, besides the sound
 
 
 def _setting(*names: str) -> tuple[str, ...]:
@@ -51,7 +52,7 @@ RECOMMENDERS = {
         _setting("factors", "iterations", "regularisation", "confidence"),
     ),
     "ease": Entry("linear:Ease", "a weight for every pair of tracks, in closed form", "own, after Steck 2019", _setting("penalty")),
-    "elsa": Entry("linear:Elsa", "the same in few directions, for large catalogues", "elsarec; Vančura et al. 2022", _setting("factors")),
+    "elsa": Entry("linear:Elsa", "the same in few directions, for large catalogues", "elsarec; Vančura et al. 2022", _setting("factors", "iterations")),
     "content": Entry("content:Content", "tracks that sound like what was played", "own", _setting("nearest")),
     "shallow": Entry("shallow:Shallow", "a small network from sound to taste", "own, after Tamm and Aljanaki 2024", _NETWORK),
     "sasrec": Entry("sequence:SasRec", "what comes next, by a transformer", "own, after Kang and McAuley 2018", _NETWORK, True),
@@ -61,6 +62,7 @@ RECOMMENDERS = {
         "listening where a track is known, sound where it is new",
         "own",
         _setting("base", "ridge", "trust", "neighbours", "factors", "iterations", "regularisation", "confidence", "penalty"),
+        artists=True,
     ),
 }  # fmt: skip
 

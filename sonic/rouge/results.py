@@ -16,7 +16,7 @@ import numpy as np
 
 from .intervals import holm, mean_interval, paired
 from .registry import RECOMMENDERS
-from .rounds import NONE, SHUFFLED, System
+from .rounds import ARTISTS, NONE, SHUFFLED, System
 from ..sections import SonicError
 from ..tails.scores import half_width
 
@@ -159,7 +159,7 @@ def _pairs(values: Mapping[tuple[str, str], float]) -> Iterator[tuple[tuple[str,
     best = max((system for system in made if system[1] == NONE), key=lambda system: values[system], default=None)
     for name, embedding in made:
         others = [("popular", NONE)]
-        if embedding not in (NONE, SHUFFLED):
-            others += [(name, other) for other in (SHUFFLED, "mfcc") if other != embedding]
+        if embedding not in (NONE, SHUFFLED, ARTISTS):
+            others += [(name, other) for other in (SHUFFLED, ARTISTS, "mfcc") if other != embedding]
             others += [best] if name == "hybrid" and best else []
         yield from (((name, embedding), other) for other in others if other in values)

@@ -20,7 +20,7 @@ from .floors import Canary, Oracle, Shuffled
 from .metrics import artist_diversity, coverage, popularity, rank_metrics
 from .plays import for_users
 from .recommender import Lists, Recommender, Sound
-from .registry import make_recommender, recommender_class
+from .registry import RECOMMENDERS, make_recommender, recommender_class
 from .splits import Split, Task
 from ..sections import SonicError
 from ..tails.scores import half_width
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['NONE', 'SHUFFLED', 'Control', 'System', 'line_up', 'shuffled', 'Round', 'play_round']
+__all__ = ['NONE', 'SHUFFLED', 'ARTISTS', 'Control', 'System', 'line_up', 'shuffled', 'Round', 'play_round']
 
 # %% ../../nbs/rouge/09_rounds.ipynb #4787e0a9
-NONE, SHUFFLED = "none", "shuffled"
+NONE, SHUFFLED, ARTISTS = "none", "shuffled", "artists"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class System:
     "What is put to the test: a recommender, and what it hears."
 
     recommender: str
-    embedding: str = NONE  # name of a table, `shuffled`, or `none`
+    embedding: str = NONE  # name of a table, `shuffled`, `artists`, or `none`
 
     def __str__(self) -> str:
         return self.recommender if self.embedding == NONE else f"{self.recommender} + {self.embedding}"
@@ -56,7 +56,8 @@ def line_up(
         hears = recommender_class(name).hears
         if hears and not embeddings:
             raise SonicError(f"{name} needs an embedding table: give one, or leave {name} out")
-        found += [System(name, each) for each in ([*embeddings, SHUFFLED] if hears else [NONE])]
+        controls = [SHUFFLED, ARTISTS] if RECOMMENDERS[name].artists else [SHUFFLED]
+        found += [System(name, each) for each in ([*embeddings, *controls] if hears else [NONE])]
     return found
 
 
@@ -64,12 +65,13 @@ def shuffled(
     sound: Sound,
     *,
     seed: int,
+    artists: bool = False,  # whether the names of the artists stay
 ) -> Sound:
     "The same vectors, each with another track; tracks without one stay without."
     known = np.flatnonzero(sound.known)
     vectors = sound.vectors.copy()
     vectors[known] = vectors[np.random.default_rng((seed, 41)).permutation(known)]
-    return Sound(vectors, sound.known, [None] * len(sound.artists))
+    return Sound(vectors, sound.known, sound.artists if artists else [None] * len(sound.artists))
 
 # %% ../../nbs/rouge/09_rounds.ipynb #61196bc2
 Control = Callable[[Split, Task], Recommender]  # something that is told more than a recommender may know
@@ -104,7 +106,9 @@ def play_round(
         board.chance(name)
         for control, make in ({"oracle": _oracle} | dict(controls or {})).items():
             board.note(name, System(control), make(split, task), 0.0)
-    heard = {**sounds} | ({SHUFFLED: shuffled(next(iter(sounds.values())), seed=seed)} if sounds else {})
+    heard = dict(sounds)
+    for name, artists in ((SHUFFLED, False), (ARTISTS, True)) if sounds else ():
+        heard[name] = shuffled(next(iter(sounds.values())), seed=seed, artists=artists)
     for system in systems:
         told(str(system))
         made = make_recommender(system.recommender, config=config, seed=seed, device=device)

@@ -22,7 +22,7 @@ from ..sections import SequenceSettings, SonicError
 from ..tails.registry import find_device
 
 # %% auto #0
-__all__ = ['NOTHING', 'GAP', 'Reader', 'SequenceNetwork', 'Sequence', 'SasRec', 'Bert4Rec']
+__all__ = ['NOTHING', 'GAP', 'Reader', 'SequenceNetwork', 'SequenceRecommender', 'SasRec', 'Bert4Rec']
 
 # %% ../../nbs/rouge/06_sequence.ipynb #18c04589
 NOTHING, GAP = -1, -2  # what stands for a track after the end of a history, and for one that is to be guessed
@@ -77,7 +77,7 @@ class SequenceNetwork(nn.Module):
         self.pool = np.flatnonzero(tracks.taught.numpy())  # what can be learned from
 
 
-class Sequence(NetworkRecommender):
+class SequenceRecommender(NetworkRecommender):
     "What the recommenders that read the order of a history share."
 
     causal: bool
@@ -142,7 +142,7 @@ class Sequence(NetworkRecommender):
         return self._read[1:]
 
 # %% ../../nbs/rouge/06_sequence.ipynb #eeadc1b5
-class SasRec(Sequence):
+class SasRec(SequenceRecommender):
     "What comes next, said at each place of a history (Kang and McAuley 2018, arXiv 1808.09781)."
 
     name = "sasrec"
@@ -156,7 +156,7 @@ class SasRec(Sequence):
         return last_tracks(history, self.config.sequence.length)
 
 # %% ../../nbs/rouge/06_sequence.ipynb #ed42bcf9
-class Bert4Rec(Sequence):
+class Bert4Rec(SequenceRecommender):
     "What was hidden, said from both sides (Sun et al. 2019, arXiv 1904.06690)."
 
     name = "bert4rec"
