@@ -259,9 +259,9 @@ class RecommendSettings(Section):
     )
     penalty: float = setting(300.0, "of ease: what a weight costs", low=0.1, high=1e6, log=True)
     nearest: int = setting(
-        10, "of content: tracks of the history that a track is compared with", unit="tracks", low=1, high=1000
+        100, "of content: tracks of the history that a track is compared with", unit="tracks", low=1, high=1000
     )
-    base: Literal["ease", "als", "itemknn"] = setting("ease", "of hybrid: the collaborative part")
+    base: Literal["ease", "als", "elsa", "itemknn"] = setting("ease", "of hybrid: the collaborative part")
     ridge: float | None = setting(
         None, "of hybrid: penalty of the map from sound; none: chosen", low=1e-6, high=1e6, log=True
     )

@@ -35,21 +35,24 @@ class Content(Recommender):
     def score(self, history: Plays) -> np.ndarray:  # float32, shape (users, tracks)
         "The mean of the greatest cosines; -2 for a track without a vector."
         scores, known = np.empty((len(history.users), len(self.tracks)), np.float32), self.state["known"]
+        vectors = self.state["vectors"]
+        whole = vectors @ vectors.T if vectors.shape[0] ** 2 <= 4 * _CELLS else None  # few tracks: each pair once
         for row, (start, end) in enumerate(pairwise(history.starts)):
             played = np.sort(history.track[start:end])
-            scores[row] = self._likeness(played[known[played]])
+            scores[row] = self._likeness(played[known[played]], whole)
         return scores
 
-    def _likeness(self, played: np.ndarray) -> np.ndarray:  # float32, shape (tracks,)
+    def _likeness(self, played: np.ndarray, whole: np.ndarray | None) -> np.ndarray:  # float32, shape (tracks,)
         "How alike each track is to some tracks."
         if not len(played):
             return self.state["popularity"]
         vectors, few = self.state["vectors"], min(self.config.recommend.nearest, len(played))
         found, step = np.empty(len(vectors), np.float32), max(1, _CELLS // len(played))
         for start in range(0, len(vectors), step):
-            cosines = vectors[start : start + step] @ vectors[played].T
+            some = slice(start, start + step)
+            cosines = vectors[some] @ vectors[played].T if whole is None else whole[some, played]
             if few < len(played):
                 cosines = np.partition(cosines, -few, axis=1)[:, -few:]
-            found[start : start + step] = cosines.mean(axis=1)
+            found[some] = cosines.mean(axis=1)
         found[~self.state["known"]] = -2
         return found

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ from ..tails.learner import learning_rate
 from ..tails.registry import find_device
 
 # %% auto #0
-__all__ = ['HELD', 'ENOUGH', 'Row', 'Lessons', 'make_lessons', 'gain', 'NetworkRecommender']
+__all__ = ['HELD', 'ENOUGH', 'Lessons', 'make_lessons', 'gains', 'NetworkRecommender']
 
 # %% ../../nbs/rouge/05_epochs.ipynb #1f7554fd
 HELD, ENOUGH = 0.1, 500  # share of the listeners that are asked, and how many are enough
@@ -62,29 +62,25 @@ def make_lessons(
     return Lessons(taught, for_users(without(plays, drop), held), plays.track[drop].astype(np.int64))
 
 # %% ../../nbs/rouge/05_epochs.ipynb #39afbe22
-def gain(
+def gains(
     scores: np.ndarray,  # float32, shape (users, tracks)
-    lessons: Lessons,
-) -> float:  # 0 to 1
-    "Mean discounted gain of the tracks held out, in the list of all tracks."
-    scores, asked = scores.copy(), lessons.asked
+    asked: Plays,  # what these users played before
+    answers: np.ndarray,  # int64, shape (users,): what they played then
+) -> np.ndarray:  # float64, shape (users,): 0 to 1; NaN if a score is none
+    "Discounted gain of the answers, in the list of all tracks that were not played before."
+    scores = scores.copy()
     scores[asked.user, asked.track] = -np.inf
-    own = np.take_along_axis(scores, lessons.answers[:, None], axis=1)
-    if not np.isfinite(own).all():
-        return math.nan
+    own = np.take_along_axis(scores, answers[:, None], axis=1)
     places = (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2
-    return float(np.mean(1 / np.log2(places + 2)))
+    return np.where(np.isfinite(own[:, 0]), 1 / np.log2(np.maximum(places, 0) + 2), np.nan)
 
 # %% ../../nbs/rouge/05_epochs.ipynb #446ac1ba
-Row = dict[str, Any]  # epoch, loss, validation
-
-
 class NetworkRecommender(Recommender):
     "A recommender that is a network."
 
     def __init__(self, config: Config | None = None, *, seed: int = 0, device: str = "auto"):
         super().__init__(config, seed=seed, device=device)
-        self.curve: list[Row] = []  # a row an epoch, of the last fit
+        self.curve: list[dict[str, float]] = []  # a row an epoch: epoch, loss, validation
 
     @abstractmethod
     def make(
@@ -131,17 +127,26 @@ class NetworkRecommender(Recommender):
         lessons = make_lessons(for_users(plays, np.argsort(plays.users)), seed=self.seed)
         judge, best, patience = copy(self), dict[str, np.ndarray](), self.config.sequence.patience
         self.curve, top = [], 0
-        for epoch, loss, network in self._epochs(lessons.teach, sound=sound, progress=progress):
-            judge.state = self.state | {name: part.copy() for name, part in self.export(network).items()}
-            found = self._finite(gain(judge.scores(lessons.asked), lessons))
-            self.curve.append({"epoch": epoch, "loss": loss, "validation": found})
-            if epoch == 1 or found > self.curve[top - 1]["validation"]:
-                best, top = judge.state, epoch
-            if epoch - top >= patience:
-                break
+        with closing(self._epochs(lessons.teach, sound=sound, progress=progress)) as epochs:
+            for epoch, loss, network in epochs:
+                judge.state = self.state | {name: part.copy() for name, part in self.export(network).items()}
+                found = self._finite(judge._gain(lessons))
+                self.curve.append({"epoch": epoch, "loss": loss, "validation": found})
+                if epoch == 1 or found > self.curve[top - 1]["validation"]:
+                    best, top = judge.state, epoch
+                if epoch - top >= patience:
+                    break
         return best
 
-    def _epochs(self, plays: Plays, *, sound: Sound | None, progress: bool) -> Iterator[tuple[int, float, Any]]:
+    def _gain(self, lessons: Lessons) -> float:
+        "How well the state answers."
+        found = []
+        for rows in self._blocks(len(lessons.answers)):
+            asked = for_users(lessons.asked, rows)
+            found.append(gains(self.scores(asked), asked, lessons.answers[rows]))
+        return float(np.concatenate(found).mean())
+
+    def _epochs(self, plays: Plays, *, sound: Sound | None, progress: bool) -> Generator[tuple[int, float, Any]]:
         "The network after each epoch, with its loss."
         settings, device = self.config.sequence, find_device(self.device)
         steps = -(-len(plays.users) // settings.batch)
@@ -160,7 +165,8 @@ class NetworkRecommender(Recommender):
                     loss.backward()
                     optimiser.step()
                     losses.append(self._finite(loss.item()))
-                    told(epoch, losses[-1])
+                    so_far = f", gain {self.curve[-1]['validation']:.3f}" if self.curve else ""
+                    told(f"{self.name}, epoch {epoch}, loss {losses[-1]:.3f}{so_far}")
                 yield epoch, float(np.mean(losses)), network.eval()
 
     def _finite(self, number: float) -> float:
@@ -188,11 +194,11 @@ def _optimiser(network: nn.Module, *, decay: float) -> torch.optim.Optimizer:
 
 
 @contextmanager
-def _bar(name: str, steps: int, *, progress: bool) -> Iterator[Callable[[int, float], None]]:
-    "A bar for the steps, which shows the loss."
+def _bar(name: str, steps: int, *, progress: bool) -> Iterator[Callable[[str], None]]:
+    "A bar for the steps, which tells how far it is."
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
     hidden = not progress or not (console.is_terminal or console.is_jupyter)
     with Progress(*columns, console=console, disable=hidden) as bar:
         shown = bar.add_task(name, total=steps)
-        yield lambda epoch, loss: bar.update(shown, advance=1, description=f"{name}, epoch {epoch}, loss {loss:.3f}")
+        yield lambda told: bar.update(shown, advance=1, description=told)

@@ -13,7 +13,7 @@ import numpy as np
 
 from .als import Als
 from .itemknn import ItemKnn
-from .linear import Ease
+from .linear import Ease, Elsa
 from .plays import Plays, for_users, without
 from .recommender import Recommender, Sound, best_columns
 from .soundmap import SoundMap, map_sound
@@ -71,7 +71,7 @@ def _best(gains: np.ndarray) -> int:
     return best if gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(len(gain)) else 0
 
 # %% ../../nbs/rouge/06_hybrid.ipynb #b373688e
-_BASES: dict[str, type[Recommender]] = {"ease": Ease, "als": Als, "itemknn": ItemKnn}
+_BASES: dict[str, type[Recommender]] = {"ease": Ease, "als": Als, "elsa": Elsa, "itemknn": ItemKnn}
 _LIKE = 5  # known tracks that stand in for one that is not
 
 

@@ -34,7 +34,7 @@ class Ease(Recommender):
         if len(played) > _MOST:
             raise SonicError(
                 f"ease would take {16 * len(played) ** 2 / 1e9:.0f} GB of memory for a weight between any two of "
-                f"{len(played):,} tracks; elsa learns such weights in little: recommend.kind=elsa"
+                f"{len(played):,} tracks; elsa learns such weights in little: recommend.kind=elsa, or recommend.base=elsa for the hybrid"
             )
         users = plays.matrix.sign()[:, played]
         gram = (users.T @ users).toarray(order="F").astype(np.float64)
