@@ -286,11 +286,11 @@ class SequenceSettings(Section):
     dropout: float = setting(0.2, "share of numbers that is dropped while learning", low=0, high=0.9)
     mask: float = setting(0.2, "of bert4rec: share of a history that is hidden and guessed", low=0.01, high=0.9)
     negatives: int = setting(
-        128, "tracks that each guess is compared with", unit="tracks", low=1, high=100000, log=True
+        256, "tracks that each guess is compared with", unit="tracks", low=1, high=100000, log=True
     )
     epochs: int = setting(30, "times through the histories at most", unit="epochs", low=1, high=10000, log=True)
-    patience: int = setting(5, "epochs without a better validation before it stops", unit="epochs", low=1, high=10000)
-    batch: int = setting(256, "histories in a step", unit="users", low=2, high=65536, log=True)
+    patience: int = setting(8, "epochs without a better validation before it stops", unit="epochs", low=1, high=10000)
+    batch: int = setting(128, "histories in a step", unit="users", low=2, high=65536, log=True)
     learning_rate: float = setting(2e-3, "of AdamW, at its highest", low=1e-7, high=1, log=True)
     weight_decay: float = setting(1e-2, "of AdamW", low=0, high=1)
 

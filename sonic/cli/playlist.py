@@ -19,11 +19,12 @@ from .similar import open_source, track_line, wanted_labels
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sonic.rouge.log import Log
     from sonic.tails.index import Index
     from sonic.tails.table import Table
 
 # %% auto #0
-__all__ = ['playlist']
+__all__ = ['playlist', 'open_history']
 
 # %% ../../nbs/cli/04_playlist.ipynb #cf3f4c27
 @app.command()
@@ -145,15 +146,30 @@ def _after(before: list[str], found: pd.DataFrame) -> pd.DataFrame:
     return both.assign(rank=range(1, len(both) + 1))
 
 
-def _plays(history: Path, opened: Table | Index, user: str | None) -> Any:  # Plays
-    "What somebody played of the tracks of a table."
+def open_history(
+    path: Path,  # of a log
+    tracks: pd.DataFrame | None,  # a collection, indexed by track_id, in whose terms it is wanted; none: its own
+    *,
+    progress: bool = False,  # show a bar
+) -> Log:
+    "A listening history; what was left out of it is said."
     from sonic.rouge.matching import match_log
-    from sonic.rouge.playlists import pick_listener
     from sonic.rouge.sources import read_log
 
-    log = read_log(history)
-    match = match_log(log, opened.tracks)
-    away = [f"{1 - match.share:.1%} of the plays are of tracks that are not in the table"] if match.share < 1 else []
-    for note in [*log.notes, *away]:
+    log = read_log(path, progress=progress)
+    notes = list(log.notes)
+    if tracks is not None:
+        match = match_log(log, tracks)
+        away = f"{1 - match.share:.1%} of the plays are of tracks that are not in the table"
+        log, notes = match.log, [*notes, *([away] if match.share < 1 else [])]
+    for note in notes:
         print(f"sonic: {note}", file=sys.stderr)
-    return match.log.plays(users=[pick_listener(match.log.users(), user)])
+    return log
+
+
+def _plays(history: Path, opened: Table | Index, user: str | None) -> Any:  # Plays
+    "What somebody played of the tracks of a table."
+    from sonic.rouge.playlists import pick_listener
+
+    log = open_history(history, opened.tracks)
+    return log.plays(users=[pick_listener(log.users(), user)])

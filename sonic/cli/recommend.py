@@ -7,12 +7,12 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cli/reco
 # %% ../../nbs/cli/05_recommend.ipynb #b3080833
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .playlist import open_history
 from .program import ConfigFile, Settings, app, settings_of
 from .similar import track_line, wanted_labels
 
@@ -41,24 +41,6 @@ def _kind(named: str | None, users: int, table: Table | None) -> str:
             f"too few to learn from: {users} of the {FEW} users that it takes; give --embeddings, so that the sound can tell"
         )
     return "content" if users < FEW else "hybrid" if table is not None else "ease"
-
-
-def _opened(path: Path, table: Table | None, *, quiet: bool) -> Log:
-    "A log, in terms of the table's tracks if there is one; what was left out is said."
-    from sonic.rouge.matching import match_log
-    from sonic.rouge.sources import read_log
-    from sonic.sections import SonicError
-
-    log = read_log(path, progress=not quiet)
-    notes = list(log.notes)
-    if table is not None:
-        match = match_log(log, table.tracks)
-        if not match.share:
-            raise SonicError(f"{path} and the table have no track in common:\n{match!r}")
-        log, notes = match.log, [*notes, *(repr(match).splitlines() if match.share < 1 else [])]
-    for note in notes:
-        print(f"sonic: {note}", file=sys.stderr)
-    return log
 
 
 def _fitted(log: Log, table: Table | None, *, kind: str, config: Any, quiet: bool) -> Recommender:
@@ -120,7 +102,7 @@ def recommend(
     table, base = open_table(embeddings) if embeddings else None, settings_of(config, set)
     if where and table is None:
         raise SonicError("--where needs labels: give --embeddings, whose table has them")
-    opened = _opened(log, table, quiet=quiet)
+    opened = open_history(log, None if table is None else table.tracks, progress=not quiet)
     alone = opened.sizes[0] == 1
     kind = _kind(with_, opened.sizes[0], table) if model is None else ""
     made = open_recommender(model)[0] if model else _fitted(opened, table, kind=kind, config=base, quiet=quiet)

@@ -42,11 +42,12 @@ def with_mfcc(
     config: Config | None = None,  # settings; none: the defaults
 ) -> tuple[dict[str, Table], list[str]]:  # the tables, and a note if there is no such floor
     "The tables, and one of MFCC if there is none among them."
-    if not tables or any(table.recipe["embedder"] == "mfcc" for table in tables.values()):
-        return dict(tables), []
+    tables = {"mfcc" if table.recipe["embedder"] == "mfcc" else name: table for name, table in tables.items()}
+    if not tables or "mfcc" in tables:
+        return tables, []
     tracks = next(iter(tables.values())).tracks
     if "path" not in tracks or not all(map(os.path.exists, tracks["path"])):
-        return dict(tables), [
+        return tables, [
             "there is no floor of MFCC: the table does not say where the files are, or they are elsewhere; give one with --embeddings mfcc.parquet"
         ]
     found = embed(tracks.reset_index(), out / "mfcc.parquet", with_="mfcc", jobs=jobs, progress=progress, config=config)

@@ -57,7 +57,8 @@ def mean_interval(
     users, z = mean * (1 - mean) / error**2 if error else freedom + 1, t.ppf(0.975, freedom)
     middle = (mean + z**2 / (2 * users)) / (1 + z**2 / users)
     reach = z / (1 + z**2 / users) * np.sqrt(mean * (1 - mean) / users + z**2 / (4 * users**2))
-    return mean, max(float(middle - reach), 0.0), min(float(middle + reach), 1.0)
+    low, high = min(float(middle - reach), mean), max(float(middle + reach), mean)  # all ones may be rounded below one
+    return mean, max(low, 0.0), min(high, 1.0)
 
 # %% ../../nbs/rouge/08_intervals.ipynb #5c47aed6
 def line_up(

@@ -154,7 +154,11 @@ class Recommender(ABC):
             raise SonicError(f"{len(sound.vectors)} vectors do not fit {len(plays.tracks)} tracks")
         self.tracks = list(plays.tracks)
         self.state = {"popularity": np.log1p(plays.listeners).astype(np.float32)}
-        self.state |= self.learn(plays, sound=sound, progress=progress)
+        try:
+            self.state |= self.learn(plays, sound=sound, progress=progress)
+        except BaseException:  # ctrl-C, too: what was half learned is not learned
+            self.state = {}
+            raise
         return self
 
     @abstractmethod
