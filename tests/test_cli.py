@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-COMMANDS = ["render", "show", "info", "lab", "demo", "config", "embed", "similar", "index", "playlist", "export", "train", "recommend", "bench"]
+COMMANDS = "render show info lab demo config embed similar index playlist export train recommend bench".split()
 
 
 def sonic(*arguments: object, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
