@@ -54,7 +54,7 @@ RECOMMENDERS = {
     "ease": Entry("linear:Ease", "a weight for every pair of tracks, in closed form", "own, after Steck 2019", _setting("penalty")),
     "elsa": Entry("linear:Elsa", "the same in few directions, for large catalogues", "elsarec; Vančura et al. 2022", _setting("factors", "iterations")),
     "content": Entry("content:Content", "tracks that sound like what was played", "own", _setting("nearest")),
-    "shallow": Entry("shallow:Shallow", "a small network from sound to taste", "own, after Tamm and Aljanaki 2024", _NETWORK),
+    "shallow": Entry("shallow:Shallow", "a small network from sound to taste", "own, after Tamm and Aljanaki 2024", _NETWORK, True),
     "sasrec": Entry("sequence:SasRec", "what comes next, by a transformer", "own, after Kang and McAuley 2018", _NETWORK, True),
     "bert4rec": Entry("sequence:Bert4Rec", "what is missing, by a transformer", "own, after Sun et al. 2019", _NETWORK, True),
     "hybrid": Entry(
