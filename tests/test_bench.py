@@ -234,6 +234,7 @@ def test_mfcc_is_a_floor_whatever_its_table_is_called(world, tmp_path):
 def test_who_is_compared_is_named_once():
     found = line_up(["hybrid", "hybrid"], ["a"])
     assert [str(each) for each in found] == ["hybrid + a", "hybrid + shuffled", "hybrid + artists"]
+    assert [str(each) for each in line_up(["hybrid"], ["a"], artists=False)] == ["hybrid + a", "hybrid + shuffled"]
     assert str(System("ease")) == "ease"
     with pytest.raises(SonicError, match="no recommender is called magic"):
         line_up(["magic"], [])

@@ -51,7 +51,8 @@ def bench(
 ) -> Bench:
     "Put recommenders to the test on a log. Raises `SonicError` for a log that cannot be split, or vectors of other tracks."
     config, tables = (config or Config()).replace(**settings), dict(tables or {})
-    systems = line_up(FLOORS[1:] + tuple(recommenders or _usual(tables)), list(tables))
+    artists = any("artist" in table.tracks for table in tables.values())
+    systems = line_up(FLOORS[1:] + tuple(recommenders or _usual(tables)), list(tables), artists=artists)
     tracks = _catalogue(log, tables)
     rounds = _Rounds(out, _identity(log, tables, systems, cuts, config), resume=resume)
     with _bar(config.bench.seeds * len(systems), progress) as tick:

@@ -49,6 +49,8 @@ class System:
 def line_up(
     recommenders: Sequence[str],
     embeddings: Sequence[str],  # names of tables
+    *,
+    artists: bool = True,  # whether any table tells who plays a track
 ) -> list[System]:
     "Every recommender with everything that it can hear. Raises `SonicError` for one that is not there, or hears nothing."
     found = []
@@ -56,7 +58,7 @@ def line_up(
         hears = recommender_class(name).hears
         if hears and not embeddings:
             raise SonicError(f"{name} needs an embedding table: give one, or leave {name} out")
-        controls = [SHUFFLED, ARTISTS] if RECOMMENDERS[name].artists else [SHUFFLED]
+        controls = [SHUFFLED, ARTISTS] if artists and RECOMMENDERS[name].artists else [SHUFFLED]
         found += [System(name, each) for each in ([*embeddings, *controls] if hears else [NONE])]
     return found
 
