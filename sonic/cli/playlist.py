@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .program import ConfigFile, Settings, app, settings_of
-from .similar import open_source, track_line, wanted_labels
+from .similar import ListFile, Unlike, Where, open_source, track_line, wanted_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ def playlist(
     like: Annotated[
         list[str], typer.Option("--like", metavar="TRACK", help="Title, or id, of a track to start from.")
     ] = [],  # noqa: B006 - typer reads the defaults and never changes them
-    unlike: Annotated[list[str], typer.Option("--unlike", metavar="TRACK", help="A track to keep away from.")] = [],  # noqa: B006
+    unlike: Unlike = [],  # noqa: B006
     start: Annotated[str | None, typer.Option("--from", metavar="TRACK", help="The track that comes first.")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TRACK", help="The track that comes last.")] = None,
     begun: Annotated[
@@ -53,15 +53,8 @@ def playlist(
         int | None,
         typer.Option("--count", "-k", min=1, metavar="N", help="Tracks at most; 20, or 10 on a way or to go on."),
     ] = None,
-    where: Annotated[
-        list[str], typer.Option("--where", metavar="COLUMN=VALUE", help="A label that they must have.")
-    ] = [],  # noqa: B006
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Playlist (.m3u8, .jspf) or table (.csv) to write; else print."
-        ),
-    ] = None,
+    where: Where = [],  # noqa: B006
+    out: ListFile = None,
     set: Settings = [],  # noqa: B006
     config: ConfigFile = None,
 ) -> None:

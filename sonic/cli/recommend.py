@@ -14,7 +14,7 @@ import typer
 
 from .playlist import open_history
 from .program import ConfigFile, Settings, app, settings_of
-from .similar import track_line, wanted_labels
+from .similar import ListFile, Where, track_line, wanted_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,25 +63,18 @@ def recommend(
         Path | None, typer.Option(metavar="TABLE", help="Vectors of the tracks: so new ones can be recommended too.")
     ] = None,
     user: Annotated[
-        str | None, typer.Option(metavar="USER", help="For whom; if not given, for all, into a .csv or .parquet.")
+        str | None, typer.Option(metavar="USER", help="For whom; if not given, for all, into a .csv.")
     ] = None,
     count: Annotated[int, typer.Option("--count", "-k", min=1, metavar="N", help="Tracks at most.")] = 10,
     with_: Annotated[
         str | None, typer.Option("--with", metavar="NAME", help="Recommender, such as ease or als; else what suits.")
     ] = None,
-    where: Annotated[
-        list[str], typer.Option("--where", metavar="COLUMN=VALUE", help="A label that the tracks must have.")
-    ] = [],  # noqa: B006
+    where: Where = [],  # noqa: B006
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where to keep what was learned, .safetensors.")
     ] = None,
     model: Annotated[Path | None, typer.Option(metavar="FILE", help="What was learned before, and kept.")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Playlist (.m3u8, .jspf) or table (.csv) to write; else print."
-        ),
-    ] = None,
+    out: ListFile = None,
     set: Settings = [],  # noqa: B006 - typer reads the default and never changes it
     config: ConfigFile = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,

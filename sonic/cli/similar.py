@@ -19,9 +19,17 @@ if TYPE_CHECKING:
     from sonic.tails.table import Table
 
 # %% auto #0
-__all__ = ['open_source', 'wanted_labels', 'track_line', 'similar', 'index']
+__all__ = ['Unlike', 'Where', 'ListFile', 'open_source', 'wanted_labels', 'track_line', 'similar', 'index']
 
 # %% ../../nbs/cli/02_similar.ipynb #ad474b02
+Unlike = Annotated[list[str], typer.Option("--unlike", metavar="TRACK", help="A track to keep away from.")]
+Where = Annotated[list[str], typer.Option("--where", metavar="COLUMN=VALUE", help="A label that they must have.")]
+ListFile = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="FILE", help="Playlist (.m3u8, .jspf) or table (.csv) to write; else print."),
+]
+
+
 def open_source(
     source: Path,  # a table, or the folder of an index
 ) -> Table | Index:
@@ -74,16 +82,9 @@ def similar(
         list[str], typer.Argument(metavar="TRACK...", help="Titles, or ids, of tracks in it: several are met halfway.")
     ],
     count: Annotated[int, typer.Option("--count", "-k", min=1, metavar="N", help="Neighbours at most.")] = 10,
-    unlike: Annotated[list[str], typer.Option("--unlike", metavar="TRACK", help="A track to keep away from.")] = [],  # noqa: B006
-    where: Annotated[
-        list[str], typer.Option("--where", metavar="COLUMN=VALUE", help="A label that they must have.")
-    ] = [],  # noqa: B006
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Playlist (.m3u8, .jspf) or table (.csv) to write; else print."
-        ),
-    ] = None,
+    unlike: Unlike = [],  # noqa: B006
+    where: Where = [],  # noqa: B006
+    out: ListFile = None,
     set: Settings = [],  # noqa: B006 - typer reads the default and never changes it
     config: ConfigFile = None,
 ) -> None:
