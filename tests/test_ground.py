@@ -197,6 +197,14 @@ def test_imports_go_one_way(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
+def test_no_text_reads_like_a_mail_address(path):
+    "`NDCG@10` outside of code becomes a link that writes a mail."
+    for cell in cells_of(path, "markdown"):
+        plain = re.sub(r"```.*?```|`[^`]*`", "", cell["source"], flags=re.DOTALL)
+        assert not re.search(r"\w@\d", plain), "write it as code, or as NDCG at 10"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
 def test_a_notebook_is_small_and_clean(path):
     notebook = json.loads(path.read_text(encoding="utf-8"))
     ids = [cell["id"] for cell in notebook["cells"]]

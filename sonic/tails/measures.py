@@ -179,7 +179,7 @@ def report(
     config: Config | None = None,  # settings; none: the defaults
     **settings: Any,  # changes to them, dotted
 ) -> pd.DataFrame:  # value, low, high, chance and before, by measure
-    "Precision@10, 5-NN accuracy and hubness."
+    "Precision at 10, 5-NN accuracy and hubness."
     import pandas as pd
 
     index, chosen = ready(table, config=config, **settings)
