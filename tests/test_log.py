@@ -541,3 +541,24 @@ def test_a_log_without_rows_is_a_log(tmp_path):
     log = open_log(tmp_path / "none.parquet")
     assert len(log) == 0 and not log.timed and log.users() == [] and len(log.plays()) == 0
     assert log.source.exists() and log.schema.names == log_schema(names=False).names
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"a\rb,c\n", b"\x00,\x00\n", b"{", b"[[[", b"PAR1", b"fLaC", b"OggS", b"\x1f\x8b", b"PK"]
+)
+def test_what_is_no_history_costs_one_line(head, tmp_path):
+    "Whatever it begins with, and whatever comes then."
+    rng = np.random.default_rng(len(head))
+    for number in range(20):
+        path = tmp_path / f"{number}.bin"
+        path.write_bytes(head + rng.bytes(int(rng.integers(0, 4000))))
+        with pytest.raises(SonicError) as caught:
+            read_log(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_music_is_no_history(tmp_path):
+    (tmp_path / "song.flac").write_bytes(b"fLaC\0\0\0\x22\rnot,a\rtable\n")
+    (tmp_path / "notes.md").write_text("# Credits\n")
+    with pytest.raises(SonicError, match="holds no listening history"):
+        read_log(tmp_path)

@@ -8,7 +8,7 @@ import ranx
 import rs_metrics
 from scipy.stats import binomtest, permutation_test
 
-from sonic.rouge.intervals import holm, line_up, mean_interval, paired, sign_flip
+from sonic.rouge.intervals import holm, mean_interval, paired, sign_flip
 from sonic.rouge.metrics import artist_diversity, coverage, novelty, popularity, rank_metrics, track_recall
 from sonic.rouge.plays import Plays, for_users
 from sonic.sections import SonicError
@@ -225,12 +225,6 @@ def test_luck_that_is_neither_of_users_nor_of_seeds_is_counted_once():
     assert np.mean(reach) == pytest.approx(
         1.96 * np.sqrt(1 / 12 / 750), rel=0.2
     )  # as of 750 values; twice would be 1.5
-
-
-def test_values_are_lined_up_by_user():
-    users, values = line_up([(["b", "a"], np.array([1.0, 2.0])), (["a", "c"], np.array([3.0, 4.0]))])
-    assert users == ["a", "b", "c"]
-    np.testing.assert_array_equal(values, [[2, 1, np.nan], [3, np.nan, 4]])
 
 
 # ---- comparisons -----------------------------------------------------------------------------------------------------

@@ -73,7 +73,10 @@ def _table_form(part: Part) -> Form | None:
     first = io.StringIO(part.head.decode("utf-8-sig", "replace")).readline().rstrip("\r\n")
     mark = "\t" if "\t" in first else max(";,", key=first.count)
     rows = csv.reader([first], delimiter=mark, quoting=csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL)
-    cells = next(rows, [])
+    try:
+        cells = next(rows, [])
+    except csv.Error:  # sound, a picture, anything at all
+        return None
     columns, owner = name_columns(cells), next((cell.split("#")[1] for cell in cells if cell.startswith("Date#")), "")
     bare = not Form("table", frozenset(columns), lambda tally: iter(())).serves
     if bare and len(cells) == 4 and _is_time(cells[3]):

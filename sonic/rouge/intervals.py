@@ -14,7 +14,7 @@ import numpy as np
 from ..sections import SonicError
 
 # %% auto #0
-__all__ = ['mean_interval', 'line_up', 'sign_flip', 'paired', 'holm']
+__all__ = ['mean_interval', 'sign_flip', 'paired', 'holm']
 
 # %% ../../nbs/rouge/08_intervals.ipynb #ff67d4de
 def _error(
@@ -59,17 +59,6 @@ def mean_interval(
     reach = z / (1 + z**2 / users) * np.sqrt(mean * (1 - mean) / users + z**2 / (4 * users**2))
     low, high = min(float(middle - reach), mean), max(float(middle + reach), mean)  # all ones may be rounded below one
     return mean, max(low, 0.0), min(high, 1.0)
-
-# %% ../../nbs/rouge/08_intervals.ipynb #5c47aed6
-def line_up(
-    runs: Sequence[tuple[Sequence[str], np.ndarray]],  # a seed each: users, and a value for each
-) -> tuple[list[str], np.ndarray]:  # users, sorted; float64, shape (seeds, users): NaN where a user was not tested
-    "The values of several seeds, a column a user."
-    import pandas as pd
-
-    columns = [pd.Series(values, index=pd.Index(list(users), dtype=object)) for users, values in runs]
-    frame = pd.concat(columns, axis=1).sort_index()
-    return list(frame.index), frame.to_numpy(float).T
 
 # %% ../../nbs/rouge/08_intervals.ipynb #9d9421ea
 def sign_flip(
