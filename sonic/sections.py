@@ -30,15 +30,23 @@ def setting(
     low: float | None = None,  # smallest value allowed
     high: float | None = None,  # largest value allowed
     log: bool = False,  # search over ratios when tuning
+    alias: str | None = None,  # its name, if that is a word of Python
 ) -> Any:  # a pydantic field
     "A field of a section, with everything that the library, the command line and the docs say about it."
-    return Field(default, ge=low, le=high, description=help, json_schema_extra={"unit": unit, "log": log})
+    return Field(default, ge=low, le=high, description=help, json_schema_extra={"unit": unit, "log": log}, alias=alias)
 
 
 class Section(BaseModel):
     "Settings that belong together; they cannot be changed in place."
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        allow_inf_nan=False,
+        validate_by_name=True,
+        serialize_by_alias=True,
+    )
 
 # %% ../nbs/00_sections.ipynb #c0c4e745
 class AudioSettings(Section):

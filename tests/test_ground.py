@@ -383,11 +383,11 @@ def test_broken_links_are_found(docs, tmp_path):
 
 def test_links_between_notebooks_become_links_between_pages(docs):
     mel = docs.Page("cream/03_mel.ipynb", "cream/mel.html", "Mel", "", "CREAM", {})
-    config = docs.Page("01_config.ipynb", "config.html", "Configuration", "", "", {})
+    config = docs.Page("02_config.ipynb", "config.html", "Configuration", "", "", {})
     pages = {page.source: page for page in (mel, config)}
     for url, expected in {
-        "../01_config.ipynb#mel": ("nbs/01_config.ipynb", "#mel"),
-        f"{docs.SITE}/config.html#mel": ("nbs/01_config.ipynb", "#mel"),
+        "../02_config.ipynb#mel": ("nbs/02_config.ipynb", "#mel"),
+        f"{docs.SITE}/config.html#mel": ("nbs/02_config.ipynb", "#mel"),
         "../../CONTRIBUTING.md": ("CONTRIBUTING.md", ""),
         "../images/mel.png": ("nbs/images/mel.png", ""),
         "https://a.b/c": ("", "https://a.b/c"),
@@ -418,7 +418,7 @@ def test_an_edit_of_the_exported_library_is_noticed(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "nbs").mkdir()
     (tmp_path / "sonic").mkdir()
-    shutil.copy(ROOT / "nbs" / "01_config.ipynb", tmp_path / "nbs")
+    shutil.copy(ROOT / "nbs" / "02_config.ipynb", tmp_path / "nbs")
     for name in ("__init__.py", "config.py"):
         shutil.copy(ROOT / "sonic" / name, tmp_path / "sonic")
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
@@ -431,9 +431,9 @@ def test_an_edit_of_the_exported_library_is_noticed(tmp_path):
     assert told.returncode != 0
     assert "sonic/config.py" in told.stdout
     assert module.read_text() == before
-    notebook = tmp_path / "nbs" / "01_config.ipynb"
+    notebook = tmp_path / "nbs" / "02_config.ipynb"
     notebook.write_text(notebook.read_text().replace('"execution_count": null', '"execution_count": 7', 1))
-    assert "nbs/01_config.ipynb" in make(tmp_path, "fresh").stdout
+    assert "nbs/02_config.ipynb" in make(tmp_path, "fresh").stdout
     assert make(tmp_path, "fresh").returncode == 0
 
 
