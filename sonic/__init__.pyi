@@ -20,7 +20,7 @@ from .cream.views import views as views
 from .rouge.bench import bench as bench
 from .rouge.registry import make_recommender as make_recommender
 from .rouge.sources import read_log as read_log
-from .tails.embed import embed as embed
+from .tails.together import embed as embed
 from .tails.fuse import fuse as fuse
 from .tails.neighbours import neighbours as neighbours
 from .tails.table import Table as Table

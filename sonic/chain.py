@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import ConfigDict
+
 from .sections import Section, setting
 
 # %% auto #0
@@ -17,6 +19,8 @@ __all__ = ['EmbedSettings', 'FuseSettings', 'TuneSettings']
 # %% ../nbs/01_chain.ipynb #69ce0900
 class EmbedSettings(Section):
     "Who listens."
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
 
     with_: str = setting("vision", "embedders, with + between: vision, musicnn, views, mfcc, hub, sonic", alias="with")
 

@@ -16,8 +16,8 @@ from typing import Any, Self, get_args
 
 from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from .chain import EmbedSettings, FuseSettings, TuneSettings
 
+from .chain import EmbedSettings, FuseSettings, TuneSettings
 from sonic.sections import (
     AudioSettings,
     BenchSettings,

@@ -39,14 +39,7 @@ def setting(
 class Section(BaseModel):
     "Settings that belong together; they cannot be changed in place."
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        validate_default=True,
-        allow_inf_nan=False,
-        validate_by_name=True,
-        serialize_by_alias=True,
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 # %% ../nbs/00_sections.ipynb #c0c4e745
 class AudioSettings(Section):

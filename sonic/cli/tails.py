@@ -29,11 +29,13 @@ def embed(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Table to write, .parquet.")],
     with_: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--with", metavar="NAME", help="Embedder: `vision`, `musicnn`, `views`, `mfcc`, `hub` or `sonic`."
+            "--with",
+            metavar="NAME",
+            help="Embedder: `vision`, `musicnn`, `views`, `mfcc`, `hub` or `sonic`; several with + between. Else as `embed.with` says.",
         ),
-    ] = "vision",
+    ] = None,
     set: Settings = [],  # noqa: B006 - typer reads the default and never changes it
     config: ConfigFile = None,
     jobs: Jobs = None,
@@ -54,12 +56,13 @@ def embed(
 
     * `sonic embed ~/Music vectors.parquet`
     * `sonic embed ~/Music musicnn.parquet --with musicnn --jobs 8`
+    * `sonic embed ~/Music both.parquet --with vision+musicnn --set fuse.musicnn=2`
     * `sonic embed pictures chroma.parquet --set vision.view=chroma`
     """
     from time import perf_counter
 
     from sonic.cream.summary import named
-    from sonic.tails.embed import embed as listen
+    from sonic.tails.together import embed as listen
 
     start, settings = perf_counter(), settings_of(config, set)
     try:

@@ -24,6 +24,7 @@ from ..cream.imageset import ImageSet, open_images
 from ..cream.jobs import Outcome, check_jobs, run
 from ..cream.layouts import open_collection
 from ..cream.render import MANIFEST, recipe_of
+from ..cream.views import VIEWS
 from ..files import file_stamp, path_text
 from ..sections import SonicError
 from .embedder import Embedder, Heard, Windows
@@ -158,7 +159,7 @@ def embed(
     source: str | Path | pd.DataFrame,  # a collection as `open_collection` takes it, or a folder that `render` wrote
     out: str | Path | None = None,  # .parquet to write, and to go on with; none: no file
     *,
-    with_: str | Embedder = "vision",  # a key of `EMBEDDERS`, or an embedder of your own
+    with_: str | Embedder | None = None,  # a key of `EMBEDDERS`, or an embedder of your own; none: as `embed.with` says
     jobs: int | None = None,  # processes; none: one a core
     device: str = "auto",  # where a network runs: cpu, cuda, mps; auto: a graphics card if there is one
     batch: int | None = None,  # windows embedded at once; none: 8, or 64 on a graphics card
@@ -168,7 +169,10 @@ def embed(
 ) -> Table:
     "One vector a track. A bad file costs one row; what is there already is kept."
     images = _images(source)
-    config = (images.config if images else config or Config()).replace(**settings)
+    config = (config or Config()).replace(**settings)
+    if images:  # what its pictures were drawn with is settled
+        config = config.replace(**images.config.model_dump(include={"audio", "stft", *VIEWS, "picture"}))
+    with_ = config.embed.with_ if with_ is None else with_
     device, jobs = find_device(device), check_jobs(jobs)
     how = _How(with_, config, device, batch or (8 if device == "cpu" else 64), images)
     tracks = images.tracks.reset_index() if images else open_collection(source)

@@ -23,13 +23,13 @@ from torch import nn
 from torch.nn.functional import normalize, softmax
 
 from ..config import Config, make_config
-from ..cream.audio import Clip
+from ..cream.spectrum import View
 from ..cream.views import VIEWS
 from ..files import save_file
 from ..sections import NetworkSettings, SonicError
 from .contract import Contract
-from .embedder import Embedder
-from .sight import TIMELESS, cut_windows, draw_window, seen_views, unroll
+from .looker import Looker
+from .sight import TIMELESS, cut_windows, draw_views, seen_views, unroll
 
 # %% auto #0
 __all__ = ['FILE', 'ViewEncoder', 'Network', 'Checkpoint', 'pack', 'unpack', 'save_checkpoint', 'open_checkpoint', 'Sonic',
@@ -172,7 +172,7 @@ def open_checkpoint(
     return Checkpoint(make_config(about["config"]), tensors, mean, std, head, digest)
 
 # %% ../../nbs/tails/09_network.ipynb #c10af291
-class Sonic(Embedder):
+class Sonic(Looker):
     "Our own network."
 
     def __init__(
@@ -196,6 +196,7 @@ class Sonic(Embedder):
         self.network = network.eval().to(self.device)
         settings, rate = self.config.network, self.config.audio.sample_rate
         names, self.stride = seen_views(settings), stride or settings.window
+        self.looks = tuple(names)
         parts = {
             "views": [(name, settings.size // len(names)) for name in names],
             "joined": [("joined", settings.size)],
@@ -207,8 +208,8 @@ class Sonic(Embedder):
             std=checkpoint.std, size=sum(size for _, size in parts[layer]), parts=tuple(parts[layer]), weights=checkpoint.digest,
         )  # fmt: skip
 
-    def prepare(self, sound: np.ndarray) -> np.ndarray:
-        return draw_window(Clip(sound, self.contract.sample_rate), config=self.config)
+    def show(self, seen: Mapping[str, View]) -> np.ndarray:
+        return draw_views(seen, config=self.config)
 
     def forward(self, batch: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

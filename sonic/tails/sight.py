@@ -15,12 +15,13 @@ import numpy as np
 from ..config import Config
 from ..cream.audio import Clip
 from ..cream.picture import fit, picture
+from ..cream.spectrum import View
 from ..cream.views import check_views, views
 from ..sections import NetworkSettings, SonicError
 from .contract import spans
 
 # %% auto #0
-__all__ = ['TIMELESS', 'seen_views', 'draw_window', 'Roll', 'unroll', 'cut_windows']
+__all__ = ['TIMELESS', 'seen_views', 'draw_window', 'draw_views', 'Roll', 'unroll', 'cut_windows']
 
 # %% ../../nbs/tails/08_sight.ipynb #e61b23e1
 def seen_views(
@@ -36,10 +37,17 @@ def draw_window(
     config: Config,
 ) -> np.ndarray:  # uint8, shape (views, network.rows, network.columns), the top row first
     "What is seen of a window of sound."
+    return draw_views(views(clip, seen_views(config.network), config=config), config=config)
+
+
+def draw_views(
+    seen: Mapping[str, View],  # of a window of sound, by name
+    *,
+    config: Config,
+) -> np.ndarray:  # uint8, shape (views, network.rows, network.columns), the top row first
+    "What is seen of the views of a window."
     small = config.replace(**{"picture.width": config.network.columns, "picture.height": config.network.rows})
-    return np.stack(
-        [picture(view, config=small).levels for view in views(clip, seen_views(config.network), config=config).values()]
-    )
+    return np.stack([picture(view, config=small).levels for view in seen.values()])
 
 # %% ../../nbs/tails/08_sight.ipynb #150d6ca2
 TIMELESS = ("fft",)  # views without an axis of time

@@ -7,18 +7,19 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/tails/st
 # %% ../../nbs/tails/03_statistics.ipynb #fa390db9
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import scipy.fft
 
 from ..config import Config
-from ..cream.audio import Clip
 from ..cream.picture import amplitude_db
-from ..cream.spectrum import Spectrum
+from ..cream.spectrum import View
 from ..cream.tempogram import on_bpm_axis
-from ..cream.views import VIEWS, spectrum_of
+from ..cream.views import VIEWS
 from ..sections import SonicError
 from .contract import Contract
-from .embedder import Embedder
+from .looker import Looker
 
 # %% auto #0
 __all__ = ['cepstrum', 'Mfcc', 'timbre', 'harmony', 'colour', 'rhythm', 'Views', 'make_mfcc', 'make_views']
@@ -43,8 +44,10 @@ def _contract(name: str, size: int, *, config: Config, parts: tuple[tuple[str, i
     return Contract(name, 1, rate, window, window, (size,), -limit, limit, size, short="take", parts=parts)
 
 
-class Mfcc(Embedder):
+class Mfcc(Looker):
     "Mel-frequency cepstral coefficients, averaged over the track."
+
+    looks = ("mel",)
 
     def __init__(self, config: Config | None = None):
         self.config = config or Config()
@@ -53,16 +56,12 @@ class Mfcc(Embedder):
             raise SonicError(f"mfcc.n_mfcc={size} must be at most mel.n_mels={bands}, the levels that they are made of")
         self.contract = _contract("mfcc", size, config=self.config)
 
-    def prepare(self, sound: np.ndarray) -> np.ndarray:
-        mel = VIEWS["mel"](_spectrum(sound, self.config))
-        return cepstrum(mel.values.mean(axis=1, keepdims=True), n_mfcc=self.contract.size)[:, 0].astype(np.float32)
+    def show(self, seen: Mapping[str, View]) -> np.ndarray:
+        levels = seen["mel"].values.mean(axis=1, keepdims=True)
+        return cepstrum(levels, n_mfcc=self.contract.size)[:, 0].astype(np.float32)
 
     def forward(self, batch: np.ndarray) -> np.ndarray:
         return batch
-
-
-def _spectrum(sound: np.ndarray, config: Config) -> Spectrum:
-    return spectrum_of(Clip(sound, config.audio.sample_rate), config=config)
 
 # %% ../../nbs/tails/03_statistics.ipynb #e31aa5a2
 _CEPSTRUM, _BANDS, _TEMPOS = 20, 48, 60  # coefficients, of which the first is dropped; bands of the spectrum; tempos
@@ -107,17 +106,19 @@ def rhythm(
     return (mean - mean.mean()) / max(float(mean.std()), 1e-6)
 
 # %% ../../nbs/tails/03_statistics.ipynb #5ace203e
-class Views(Embedder):
+class Views(Looker):
     "Statistics of all four views: timbre, colour, harmony and rhythm."
+
+    looks = tuple(VIEWS)
 
     def __init__(self, config: Config | None = None):
         self.config = config or Config()
         parts = (("mel", 3 * (_CEPSTRUM - 1)), ("fft", _BANDS), ("chroma", 12), ("tempogram", _TEMPOS))
         self.contract = _contract("views", sum(size for _, size in parts), config=self.config, parts=parts)
 
-    def prepare(self, sound: np.ndarray) -> np.ndarray:
-        spectrum, limits = _spectrum(sound, self.config), self.config.tempogram
-        mel, fft, chroma, tempogram = (VIEWS[name](spectrum) for name in ("mel", "fft", "chroma", "tempogram"))
+    def show(self, seen: Mapping[str, View]) -> np.ndarray:
+        limits = self.config.tempogram
+        mel, fft, chroma, tempogram = (seen[name] for name in ("mel", "fft", "chroma", "tempogram"))
         tempi = on_bpm_axis(tempogram, bpm_min=limits.bpm_min, bpm_max=limits.bpm_max, rows=_TEMPOS)
         bands = colour(fft.values[:, 0], frequencies=fft.row_axis.values)
         return np.concatenate([timbre(mel.values), bands, harmony(chroma.values), rhythm(tempi.values)]).astype(

@@ -14,14 +14,13 @@ import torch
 from PIL import Image
 
 from ..config import Config
-from ..cream.audio import Clip
 from ..cream.picture import picture
-from ..cream.views import views
+from ..cream.spectrum import View
 from ..sections import SonicError
 from .backbone import Backbone, pooled, vector_size
 from .contract import Contract, spans
-from .embedder import Embedder
 from .lite0 import NAME, open_lite0
+from .looker import Looker
 
 # %% auto #0
 __all__ = ['VERSION', 'Vision', 'make', 'cut']
@@ -54,7 +53,7 @@ def _contract(backbone: Backbone, config: Config) -> Contract:
 _TOGETHER = 2  # pictures on a processor
 
 
-class Vision(Embedder):
+class Vision(Looker):
     "A network for photographs that looks at pictures of the sound."
 
     def __init__(
@@ -67,11 +66,11 @@ class Vision(Embedder):
         height, width = backbone.pixels
         self.contract, self.backbone, self.device = _contract(backbone, config), backbone, torch.device(device)
         self.config = config.replace(**{"picture.height": height, "picture.width": width})
+        self.looks = (config.vision.view,)
         self.layer, self.model = backbone.layer(config.vision.layer), backbone.model.eval().to(self.device)
 
-    def prepare(self, sound: np.ndarray) -> np.ndarray:
-        name = self.config.vision.view
-        (view,) = views(Clip(sound, self.contract.sample_rate), [name], config=self.config).values()
+    def show(self, seen: Mapping[str, View]) -> np.ndarray:
+        (view,) = seen.values()
         return np.broadcast_to(picture(view, config=self.config).levels, self.contract.shape)
 
     def forward(self, batch: np.ndarray) -> np.ndarray:
