@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from ..config import SonicError
 
 # %% auto #0
-__all__ = ['Work', 'Outcome', 'check_jobs', 'run']
+__all__ = ['Work', 'Outcome', 'attempt', 'check_jobs', 'run']
 
 # %% ../../nbs/cream/18_jobs.ipynb #1c8571c4
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Outcome:
     reason: str = ""  # why it failed, in one line
 
 
-def _attempt(function: Callable[[Any], Any], index: int, item: Any) -> Outcome:
+def attempt(function: Callable[[Any], Any], index: int, item: Any) -> Outcome:
     "Call the function; a fault becomes an outcome."
     try:
         return Outcome(index, "done", function(item))
@@ -76,7 +76,7 @@ def _in_worker(function: Callable[[Any], Any], parent: int, index: int, item: An
     "What a worker does with an item."
     if os.getpid() != parent:  # with a backend of threads the caller's own process is the worker
         _settle_in()
-    return _attempt(function, index, item)
+    return attempt(function, index, item)
 
 # %% ../../nbs/cream/18_jobs.ipynb #9f6c98f4
 Work = Callable[[Any], Any]  # an importable function of one item
@@ -164,7 +164,7 @@ def _sequential(function: Work, items: Sequence[Any]) -> Iterator[Outcome]:
     "Outcomes in this process."
     with _one_thread():
         for index, item in enumerate(items):
-            yield _attempt(function, index, item)
+            yield attempt(function, index, item)
 
 
 def _pools(function: Work, items: Sequence[Any], jobs: int) -> Iterator[Outcome]:

@@ -181,7 +181,8 @@ class NetworkRecommender(Recommender):
 def _seeded(seed: int, device: str) -> Iterator[None]:
     "Draws of torch that are those of a seed, and afterwards those that would have come."
     with torch.random.fork_rng(devices=[torch.device(device)] if device.startswith("cuda") else []):
-        torch.manual_seed(seed)
+        # torch.manual_seed would seed the graphics cards of others too
+        (torch.default_generator.manual_seed if device.startswith("cpu") else torch.manual_seed)(seed)
         yield
 
 

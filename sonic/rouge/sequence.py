@@ -135,7 +135,8 @@ class SequenceRecommender(NetworkRecommender):
         "The vectors and the reader of the state, made once."
         table = self.state["tracks"]
         if self._read is None or self._read[0] is not table:
-            device, reader = find_device(self.device), Reader(self.config.sequence, causal=self.causal)
+            with torch.random.fork_rng(devices=[]):  # its first weights, which are not kept, take no draws from others
+                device, reader = find_device(self.device), Reader(self.config.sequence, causal=self.causal)
             weights = {n.removeprefix("reader."): w for n, w in self.state.items() if n.startswith("reader.")}
             reader.load_state_dict({name: torch.from_numpy(each) for name, each in weights.items()})
             self._read = table, torch.from_numpy(table).to(device), reader.to(device).eval()

@@ -7,7 +7,10 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/tails/ba
 # %% ../../nbs/tails/05_backbone.ipynb #20d34120
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,7 +18,7 @@ from torch import nn
 from ..sections import SonicError
 
 # %% auto #0
-__all__ = ['Backbone', 'vector_size', 'pooled']
+__all__ = ['Backbone', 'vector_size', 'pooled', 'all_digits']
 
 # %% ../../nbs/tails/05_backbone.ipynb #af5e8978
 @dataclass(frozen=True)
@@ -75,3 +78,17 @@ def pooled(
         return places.mean(2).flatten(1)
     parts = {"mean": places.mean((1, 2)), "max": places.amax((1, 2))}
     return torch.cat([part for name, part in parts.items() if name in pooling], 1)
+
+# %% ../../nbs/tails/05_backbone.ipynb #b8803e20
+@contextmanager
+def all_digits() -> Iterator[None]:
+    "Convolutions on a graphics card with all digits of their numbers, and not as TF32, for a while."
+    cudnn: Any = torch.backends.cudnn
+    now = hasattr(cudnn, "conv")  # since PyTorch 2.9
+    owner, name, exact = (cudnn.conv, "fp32_precision", "ieee") if now else (cudnn, "allow_tf32", False)
+    before = getattr(owner, name)
+    setattr(owner, name, exact)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

@@ -21,7 +21,7 @@ import numpy as np
 from ..config import Config
 from ..cream.audio import Stream, stream
 from ..cream.imageset import ImageSet, open_images
-from ..cream.jobs import Outcome, check_jobs, run
+from ..cream.jobs import Outcome, attempt, check_jobs, run
 from ..cream.layouts import open_collection
 from ..cream.render import MANIFEST, recipe_of
 from ..cream.views import VIEWS
@@ -119,40 +119,19 @@ def _show_track(track: tuple[str, str], *, how: _How) -> dict[str, Any]:
 
 
 def _on_device(outcomes: Iterator[Outcome], how: _How) -> Iterator[Outcome]:
-    "The same outcomes, with what was prepared turned into vectors."
-    held: list[Outcome] = []
+    "The same outcomes, with what was prepared turned into vectors: each track alone, so that others do not change it."
     for outcome in outcomes:
-        if outcome.status != "done":
-            yield outcome
-            continue
-        held.append(outcome)
-        if sum(len(each.value["prepared"]) for each in held) >= how.batch:
-            yield from _embedded(held, how)
-            held = []
-    if held:
-        yield from _embedded(held, how)
+        if outcome.status == "done":
+            tried = attempt(partial(_vector, how=how), outcome.index, outcome.value)
+            outcome = replace(tried, value=outcome.value | {"vector": tried.value}) if tried.status == "done" else tried
+        yield outcome
 
 
-def _embedded(held: list[Outcome], how: _How) -> Iterator[Outcome]:
-    "Some tracks, embedded together; if that fails, one by one, so that a fault costs one track."
-    tried = next(run(partial(_vectors, how=how), [held], jobs=1, progress=False))
-    if tried.status == "done":
-        yield from (replace(each, value={**each.value, "vector": v}) for each, v in zip(held, tried.value, strict=True))
-    elif len(held) == 1:
-        yield replace(held[0], status="failed", value=None, reason=tried.reason)
-    else:
-        for outcome in held:
-            yield from _embedded([outcome], how)
-
-
-def _vectors(held: list[Outcome], *, how: _How) -> list[np.ndarray]:
-    "The vectors of some tracks that were prepared."
-    prepared = [window for outcome in held for window in outcome.value["prepared"]]
-    embedder, ends = _embedder(how, how.device), np.cumsum([len(outcome.value["prepared"]) for outcome in held])[:-1]
-    parts = [embedder.embed_prepared(list(some)) for some in batched(prepared, how.batch)]
-    weights = [outcome.value["weights"] for outcome in held]
-    tracks = zip(np.split(np.concatenate(parts).astype(np.float64), ends), weights, strict=True)
-    return [np.average(vectors, axis=0, weights=each).astype(np.float32) for vectors, each in tracks]
+def _vector(shown: dict[str, Any], *, how: _How) -> np.ndarray:
+    "The vector of a track that was prepared."
+    embedder, prepared = _embedder(how, how.device), shown["prepared"]
+    vectors = np.concatenate([embedder.embed_prepared(list(some)) for some in batched(prepared, how.batch)])
+    return np.average(vectors.astype(np.float64), axis=0, weights=shown["weights"]).astype(np.float32)
 
 # %% ../../nbs/tails/10_embed.ipynb #e1ff86e7
 def embed(

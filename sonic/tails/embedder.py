@@ -101,7 +101,10 @@ def _normal(values: np.ndarray, contract: Contract) -> np.ndarray:
         np.array(each, np.float32).reshape(-1, *[1] * (len(contract.shape) - 1))
         for each in (contract.mean, contract.std)
     )
-    return (values.astype(np.float32) - mean) / std
+    normal = values.astype(np.float32)
+    normal -= mean  # in place: to fetch fresh memory takes longer than the arithmetic
+    normal /= std
+    return normal
 
 
 def _pooled(answer: np.ndarray, windows: int, contract: Contract) -> np.ndarray:

@@ -116,7 +116,7 @@ class Learner:
         self.whole = [place for place, name in enumerate(seen_views(self.config.network)) if name in crops.whole]
         self.target = None if task.target is None else torch.from_numpy(task.target).to(self.device)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
+            torch.default_generator.manual_seed(settings.seed)
             network = Network(self.config.network, out=len(task.head))
         if task.objective == "factors" and task.target is not None:
             taught = torch.from_numpy(task.target[teach])

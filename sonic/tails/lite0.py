@@ -81,7 +81,7 @@ def _has_onednn() -> bool:
     if not torch.backends.mkldnn.is_available():
         return False
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         x, weight = torch.randn(1, 4, 6, 6), torch.randn(8, 4, 4, 4)
     wanted, where = functional.conv2d(x, weight, None, 2, 1).clamp(0.0, 6.0), ([1, 1], [2, 2], [1, 1], 1)
     try:

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..config import Config
 from ..sections import SonicError
+from .hits import Asked, ask_tracks, hit_shares, neighbour_lists
 from .hubs import around, hubness
 from .index import Index
-from .names import membership
 from .neighbours import ready
 from .space import unit
 from .table import Table
@@ -61,54 +61,8 @@ def _measure(values: np.ndarray, chances: np.ndarray) -> Measure:
     mean, chance = float(values[there].mean()), float(np.nanmean(chances[there]))
     return Measure(mean, *interval(values[there]), chance, int(there.sum()))
 
-# %% ../../nbs/tails/17_measures.ipynb #7e6a7820
-class _Shared:
-    "Which tracks share an artist or an album, a block of them at a time."
-
-    def __init__(self, tracks: pd.DataFrame, columns: Sequence[str]):
-        from scipy.sparse import hstack
-
-        if missing := [column for column in columns if column not in tracks]:
-            raise SonicError(f"the table has no column {missing[0]}; there are {', '.join(tracks.columns) or 'none'}")
-        self.who = hstack([membership(list(tracks[column])) for column in columns], format="csr")
-
-    def __getitem__(self, rows: slice) -> Any:  # sparse matrix, shape (rows, tracks)
-        return self.who[rows] @ self.who.T
-
-
-@dataclass(frozen=True)
-class _Asked:
-    "Tracks with a label, and who may not count for whom."
-
-    rows: np.ndarray  # of the index
-    codes: np.ndarray  # number of each track's label
-    shared: _Shared | None
-
-
-def _asked(index: Index, label: str, exclude_same: str | Sequence[str] | None) -> _Asked:
-    import pandas as pd
-
-    if label not in index.tracks:
-        raise SonicError(f"the table has no column {label}; there are {', '.join(index.tracks.columns) or 'none'}")
-    cells = index.tracks[label]
-    rows = np.flatnonzero(
-        index.heard & cells.notna().to_numpy() & (cells.astype("string") != "").fillna(False).to_numpy(bool)
-    )
-    if len(rows) < 2:
-        raise SonicError(f"{len(rows)} tracks have a sound and a {label}; it takes two to compare")
-    columns = [exclude_same] if isinstance(exclude_same, str) else list(exclude_same or ())
-    shared = _Shared(index.tracks.iloc[rows], columns) if columns else None
-    return _Asked(rows, pd.factorize(cells.iloc[rows])[0], shared)
-
 # %% ../../nbs/tails/17_measures.ipynb #593b3955
-def _hits(asked: _Asked, found: np.ndarray) -> np.ndarray:
-    "Share of the neighbours with the same label, shape (tracks,); NaN without neighbours."
-    there = found >= 0
-    same = (asked.codes[found] == asked.codes[:, None]) & there
-    return same.sum(axis=1) / np.where(there.any(axis=1), there.sum(axis=1), np.nan)
-
-
-def _chances(asked: _Asked) -> np.ndarray:
+def _chances(asked: Asked) -> np.ndarray:
     "Share of the tracks that may be given with the same label, shape (tracks,)."
     count, codes = len(asked.rows), asked.codes
     may, same = np.full(count, count - 1.0), np.bincount(codes)[codes] - 1.0
@@ -120,12 +74,6 @@ def _chances(asked: _Asked) -> np.ndarray:
         may -= np.bincount(rows, minlength=count)
         same -= np.bincount(rows[codes[rows] == codes[columns]], minlength=count)
     return same / np.where(may > 0, may, np.nan)
-
-
-def _lists(index: Index, asked: _Asked, k: int, *, hubs: str) -> np.ndarray:
-    "The neighbours of each track among those asked, shape (tracks, k), -1 where there are no more."
-    spread = index.spread[asked.rows] if hubs == "mutual" else None
-    return around(index.vectors[asked.rows], k=k, spread=spread, barred=asked.shared)[0]
 
 # %% ../../nbs/tails/17_measures.ipynb #08efdbbe
 def precision_at(
@@ -139,11 +87,11 @@ def precision_at(
 ) -> Measure:
     "The share of the k neighbours that have the same label, over all tracks that have one."
     index, chosen = ready(source, config=config, **settings)
-    asked = _asked(index, label, exclude_same)
-    return _measure(_hits(asked, _lists(index, asked, k, hubs=chosen.hubs)), _chances(asked))
+    asked = ask_tracks(index, label, exclude_same)
+    return _measure(hit_shares(asked, neighbour_lists(index, asked, k, hubs=chosen.hubs)), _chances(asked))
 
 # %% ../../nbs/tails/17_measures.ipynb #3fbdab39
-def _votes(asked: _Asked, found: np.ndarray) -> np.ndarray:
+def _votes(asked: Asked, found: np.ndarray) -> np.ndarray:
     "1 where the vote is right, 0 where it is wrong, NaN without voters; shape (tracks,)."
     labels = np.where(found >= 0, asked.codes[found], -1)
     votes = (labels[:, :, None] == labels[:, None, :]).sum(axis=2) * (labels >= 0)
@@ -151,7 +99,7 @@ def _votes(asked: _Asked, found: np.ndarray) -> np.ndarray:
     return np.where(winner >= 0, winner == asked.codes, np.nan)
 
 
-def _most(asked: _Asked) -> np.ndarray:
+def _most(asked: Asked) -> np.ndarray:
     "How often the most frequent label is right, once a track."
     return np.full(len(asked.codes), np.bincount(asked.codes).max() / len(asked.codes))
 
@@ -167,8 +115,8 @@ def knn_accuracy(
 ) -> Measure:
     "The share of tracks whose label a vote of the k nearest others tells."
     index, chosen = ready(source, config=config, **settings)
-    asked = _asked(index, label, exclude_same)
-    return _measure(_votes(asked, _lists(index, asked, k, hubs=chosen.hubs)), _most(asked))
+    asked = ask_tracks(index, label, exclude_same)
+    return _measure(_votes(asked, neighbour_lists(index, asked, k, hubs=chosen.hubs)), _most(asked))
 
 # %% ../../nbs/tails/17_measures.ipynb #4bb41ed2
 def report(
@@ -183,7 +131,7 @@ def report(
     import pandas as pd
 
     index, chosen = ready(table, config=config, **settings)
-    asked = _asked(index, label, exclude_same)
+    asked = ask_tracks(index, label, exclude_same)
     raw = unit(table.vectors[table.rows(list(index.tracks.index))])
     columns: list[dict[str, Any]] = []
     for vectors, spread in ((index.vectors, index.spread if chosen.hubs == "mutual" else None), (raw, None)):
@@ -195,7 +143,7 @@ def report(
             free = around(vectors[heard], k=10, spread=None if spread is None else spread[heard])[0]
         hub = hubness(free, len(heard))
         precision, accuracy = (
-            _measure(_hits(asked, lists), _chances(asked)),
+            _measure(hit_shares(asked, lists), _chances(asked)),
             _measure(_votes(asked, lists[:, :5]), _most(asked)),
         )
         columns.append(

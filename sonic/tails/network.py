@@ -27,6 +27,7 @@ from ..cream.spectrum import View
 from ..cream.views import VIEWS
 from ..files import save_file
 from ..sections import NetworkSettings, SonicError
+from .backbone import all_digits
 from .contract import Contract
 from .looker import Looker
 from .sight import TIMELESS, cut_windows, draw_views, seen_views, unroll
@@ -212,7 +213,7 @@ class Sonic(Looker):
         return draw_views(seen, config=self.config)
 
     def forward(self, batch: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
+        with torch.inference_mode(), all_digits():
             parts, joined, head = self.network(torch.from_numpy(batch).to(self.device))
             if self.layer == "views":
                 found = parts.flatten(1) / parts.shape[1] ** 0.5

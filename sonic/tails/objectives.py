@@ -78,9 +78,15 @@ def nt_xent(
     temperature: float,  # the smaller, the more the nearest others count
 ) -> torch.Tensor:  # shape ()
     "Normalised, temperature-scaled cross entropy between partners and all others (Chen et al. 2020, arXiv 2002.05709)."
-    crops = normalize(torch.cat([one, other]).float(), dim=1)
-    likeness = (crops @ crops.T / temperature).fill_diagonal_(-torch.inf)
+    likeness = (_alike(one, other) / temperature).fill_diagonal_(-torch.inf)
     return cross_entropy(likeness, _partners(len(one), likeness.device))
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:  # shape (2n, 2n)
+    "Cosines between all crops, in single precision also where others are in half."
+    with torch.autocast(one.device.type, enabled=False):
+        crops = normalize(torch.cat([one, other]).float(), dim=1)
+        return crops @ crops.T
 
 
 def _partners(n: int, device: torch.device) -> torch.Tensor:
@@ -93,8 +99,7 @@ def known_again(
     other: torch.Tensor,  # shape (n, size): another crop of the same
 ) -> torch.Tensor:  # shape (), from 0 to 1
     "The share of crops to which their partner is most similar."
-    crops = normalize(torch.cat([one, other]).float(), dim=1)
-    nearest = (crops @ crops.T).fill_diagonal_(-torch.inf).argmax(dim=1)
+    nearest = _alike(one, other).fill_diagonal_(-torch.inf).argmax(dim=1)
     return (nearest == _partners(len(one), nearest.device)).float().mean()
 
 # %% ../../nbs/tails/11_objectives.ipynb #8cf37713

@@ -19,7 +19,7 @@ from .embedder import Embedder
 from .fuse import fuse
 from .journal import earlier_rows
 from .registry import EMBEDDERS
-from .table import Table, save_table
+from .table import Table, make_table, save_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,10 +65,14 @@ def weigh(
     config: Config,
 ) -> Table:
     "One table, whose parts count as `fuse` says."
-    names, weights = list(tables), part_weights(config, list(tables))
-    if len(names) == 1 and len(set(weights.values())) == 1:
-        return tables[names[0]]
-    return fuse(tables, weights=weights)
+    weights = part_weights(config, list(tables))
+    if len(tables) > 1:
+        return fuse(tables, weights=weights)
+    (table,) = tables.values()
+    if len(set(weights.values())) == 1:
+        return table
+    recipe = {**table.recipe, "weights": weights}
+    return make_table(table.vectors, table.ids, labels=table.tracks, recipe=recipe, failed=table.failed)
 
 # %% ../../nbs/tails/13_together.ipynb #17263f73
 def embed(

@@ -17,7 +17,7 @@ from ..config import Config
 from ..cream.picture import picture
 from ..cream.spectrum import View
 from ..sections import SonicError
-from .backbone import Backbone, pooled, vector_size
+from .backbone import Backbone, all_digits, pooled, vector_size
 from .contract import Contract, spans
 from .lite0 import NAME, open_lite0
 from .looker import Looker
@@ -75,7 +75,7 @@ class Vision(Looker):
 
     def forward(self, batch: np.ndarray) -> np.ndarray:
         some, pooling = _TOGETHER if self.device.type == "cpu" else len(batch), self.config.vision.pooling
-        with torch.inference_mode():
+        with torch.inference_mode(), all_digits():
             parts = [self.model(part.to(self.device), self.layer) for part in torch.from_numpy(batch).split(some)]
             return torch.cat([pooled(*part, pooling=pooling) for part in parts]).float().cpu().numpy()
 

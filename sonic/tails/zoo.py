@@ -68,7 +68,7 @@ def _create(name: str) -> Any:
         near = difflib.get_close_matches(name, known, n=1)
         raise SonicError(f"timm has no network vision.backbone={name}{f'; did you mean {near[0]}?' if near else ''}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         return timm.create_model(name, pretrained=False, num_classes=0).eval()
 
 
