@@ -48,11 +48,11 @@ def _help(name: str) -> str:
 
 def read_config(path: str | Path) -> Config:  # of a `sonic.toml`
     "The configuration in a file; what it does not mention keeps its default."
-    return make_config({name: table for name, table in read_toml(path).items() if name != "recipe"})
+    return make_config({name: table for name, table in read_toml(path).items() if name not in ("recipe", "space")})
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    "The tables of a `sonic.toml`, `[recipe]` among them."
+    "The tables of a `sonic.toml`, `[recipe]` and `[space]` among them."
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

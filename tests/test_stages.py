@@ -62,7 +62,9 @@ def reads(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("listener", [name for name in LISTENERS if name != "musicnn"])  # it has mel settings of its own
+@pytest.mark.parametrize(
+    "listener", [name for name in LISTENERS if name != "musicnn"]
+)  # it has mel settings of its own
 def test_a_stage_reads_what_its_key_holds_and_nothing_else(song, tmp_path, reads, listener, monkeypatch):
     name, config = listener.split()[0], Config().replace(**LISTENERS[listener])
     track = stages._Track(song, name, config, Cache(tmp_path / "cache"))
