@@ -138,7 +138,9 @@ def test_the_table_says_when_something_is_asked():
         assert ("mel.n_mels" in params) == (not {"mfcc", "views"}.isdisjoint(with_) or view == "mel")
         assert ("picture.top_db" in params) == (view in ("mel", "fft"))
         assert ("fuse.mel" in params) == ("views" in with_ and params["neighbours.whiten"] is None)
-        assert ("fuse.vision" in params) == ("vision" in with_ and len(with_) > 1 and params["neighbours.whiten"] is None)
+        assert ("fuse.vision" in params) == (
+            "vision" in with_ and len(with_) > 1 and params["neighbours.whiten"] is None
+        )
     assert rows["mel.n_mels"].endswith("or vision or musicnn+vision (vision.view is mel)")
     assert rows["fuse.mel"].endswith("embed.with is views or musicnn+views+vision (neighbours.whiten is none)")
 

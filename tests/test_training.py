@@ -336,7 +336,9 @@ def test_the_best_network_is_kept_and_not_the_last(tmp_path, monkeypatch):
         Learner,
         "validate",
         lambda self: (
-            kept.append(self.checkpoint().tensors["head.weight" if self.network.head else "join.0.weight"].clone().cpu()),
+            kept.append(
+                self.checkpoint().tensors["head.weight" if self.network.head else "join.0.weight"].clone().cpu()
+            ),
             (next(losses), 0.5),
         )[1],
     )

@@ -7,5 +7,6 @@ from . import learn as learn  # isort: skip
 from . import playlist as playlist  # isort: skip
 from . import recommend as recommend  # isort: skip
 from . import bench as bench  # isort: skip
+from . import tune as tune  # isort: skip
 from .program import app as app
 from .program import main as main

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sonic.config import Config
 
 # %% auto #0
-__all__ = ['app', 'Settings', 'ConfigFile', 'Jobs', 'main', 'settings_of']
+__all__ = ['app', 'Settings', 'ConfigFile', 'Jobs', 'main', 'settings_of', 'changed']
 
 # %% ../../nbs/cli/00_program.ipynb #f40fa43c
 app = typer.Typer(
@@ -84,13 +84,23 @@ def settings_of(
     **more: Any,  # other settings, dotted
 ) -> Config:
     "The settings of a command."
-    from sonic.config import Config, SonicError, make_config
+    from sonic.config import Config
     from sonic.configfile import read_config
 
     if file is None and Path("sonic.toml").exists():
         file = Path("sonic.toml")
         print("sonic: settings from the sonic.toml of this folder", file=sys.stderr)
-    base = read_config(file) if file else Config()
+    return changed(read_config(file) if file else Config(), settings, **more)
+
+
+def changed(
+    base: Config,
+    settings: list[str],  # NAME=VALUE, each
+    **more: Any,  # other settings, dotted
+) -> Config:
+    "A configuration with some settings changed."
+    from sonic.config import SonicError, make_config
+
     pairs = [setting.partition("=") for setting in settings]
     for name, equals, _ in pairs:
         if not equals:

@@ -165,6 +165,7 @@ def open_storage(
     where: str,  # a file that ends in .db or .journal, sqlite:///file, journal:///file, postgresql://user@host/name
 ) -> BaseStorage:
     "Optuna's storage, safe to be opened by several processes at once. Raises `SonicError` if it cannot be."
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # that a study was made is no news
     kind, address = _place(where)
     path, shown = Path(address).expanduser(), without_password(where)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
