@@ -117,6 +117,17 @@ browser: ## install Chromium for the browser tests, where the system allows it
 	fi; \
 	echo "The browser tests need Chromium or Chrome: install it so that the shell knows it as one of $(CHROMIUM)"; exit 1
 
+.PHONY: postgres
+postgres: ## install PostgreSQL for the tests of shared studies, where the system allows it
+	@for place in $$(command -v initdb) /usr/lib/postgresql/*/bin/initdb; do [ ! -x "$$place" ] || exit 0; done; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" -eq 0 ]; then \
+	    echo "── postgres: apt-get install postgresql"; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    mkdir -p /etc/postgresql-common; echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf; \
+	    apt-get update -qq && apt-get install -qq -y --no-install-recommends postgresql >/dev/null && exit 0; \
+	fi; \
+	echo "The tests of shared studies need PostgreSQL's initdb; without it they are skipped"; exit 1
+
 .PHONY: bench
 bench: $(DEV) ## time SONIC against its peers
 	@for file in $(sort $(filter-out %_rival.py,$(wildcard bench/*.py))); do echo "── $$file"; $(BIN)/python "$$file"; done

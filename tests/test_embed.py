@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from sonic.config import Config
 from sonic.cream.layouts import open_collection
 from sonic.cream.render import render
 from sonic.tails.contract import Contract
@@ -132,3 +133,13 @@ def test_a_network_gives_the_same_bytes_in_any_number_of_processes_and_batches(m
     one = embed(few, with_="vision", jobs=1, device="cpu", progress=False)
     for how in ({"jobs": 2}, {"jobs": 1, "batch": 3}):
         assert np.array_equal(embed(few, with_="vision", device="cpu", progress=False, **how).vectors, one.vectors)
+
+
+def test_settings_of_who_looks_are_kept_for_pictures_that_are_drawn_already(music, tmp_path):
+    pictures = tmp_path / "pictures"
+    render(music, pictures, jobs=1, progress=False, **{"mel.n_mels": 64})
+    asked = Config().replace(**{"vision.view": "chroma", "mel.n_mels": 96})
+    table = embed(pictures, with_="vision", jobs=1, progress=False, config=asked)
+    settings = table.recipe["settings"]
+    assert settings["vision"]["view"] == "chroma"  # how they are looked at is asked
+    assert settings["mel"]["n_mels"] == 64  # what they were drawn with is settled

@@ -109,7 +109,7 @@ def test_nothing_is_said_of_few_trials(trials):
     found = importances(few, "similarity", space=SPACE)
     assert found.importance.isna().all() and found.chance.isna().all()
     assert "nothing can be said" in importance_figure(found, "similarity").axes[0].texts[0].get_text()
-    assert "too few trials" in study_text(few, ["similarity"], space=SPACE, importances=found)
+    assert "Too few trials" in study_text(few, ["similarity"], space=SPACE, importances=found)
 
 
 def test_noise_rarely_stands_out():

@@ -37,11 +37,16 @@ def wishes(
         name, equals, text = word.partition("=")
         low, dots, high = text.partition("..")
         try:
-            given: Any = (float(low), float(high)) if dots else [each.strip() for each in text.split(",")]
+            given: Any = (_number(low), _number(high)) if dots else [each.strip() for each in text.split(",")]
         except ValueError:
             raise SonicError(f"--vary {word} must be of the form NAME=LOW..HIGH, such as mel.n_mels=32..128") from None
         found[name.strip()] = given if equals else None
     return found or None
+
+
+def _number(text: str) -> float:
+    "A number; whole ones stay whole."
+    return int(text) if text.strip().isdecimal() else float(text)
 
 # %% ../../nbs/cli/06_tune.ipynb #9384bc55
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the study.")]
@@ -134,7 +139,7 @@ def _search(out: Path, trials: int | None, jobs: int | None, storage: str | None
         raise typer.Exit(130) from None
     print(
         told(open_tuning(out, storage=storage), found),
-        "",
+        f"To open it: sonic tune report {out}\n",
         *(out / name for name in ("best.toml", "report.html", "trials.csv")),
         sep="\n",
     )

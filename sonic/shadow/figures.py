@@ -16,8 +16,9 @@ import numpy as np
 from ..config import about
 from ..cream.figure import empty_figure
 from ..cream.ticks import words
+from .dimension import say
 from .result import OBJECTIVES
-from .trials import UNITS, extremes, front, setting_text, settled, wall_seconds, was_asked
+from .trials import UNITS, extremes, front, settled, wall_seconds, was_asked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,15 +113,17 @@ def _places(ax: Any, dimension: Dimension, asked: pd.DataFrame, objective: str) 
             _log(ax, "x")
         ax.set_xlabel(about(dimension.name).unit or "value")
         return np.array(settings, float)
-    labels = [words(f"{setting_text(dimension.name, choice)}")[0] for choice in dimension.choices]
+    labels = [words(say(choice))[0] for choice in dimension.choices]
     columns = np.array([dimension.choices.index(setting) for setting in settings], int)
     for column in np.unique(columns):
         middle = np.median(asked[objective].to_numpy(float)[columns == column])
         ax.plot([column - 0.3, column + 0.3], [middle] * 2, color="black", linewidth=1.5)
     counts = [f"{_short(label)}\n{(columns == n).sum()}" for n, label in enumerate(labels)]
-    ax.set_xticks(range(len(labels)), counts, parse_math=False)
+    crowded = sum(map(len, map(_short, labels))) > 30
+    slant: dict[str, Any] = {"rotation": 25, "ha": "right", "fontsize": 7} if crowded else {}
+    ax.set_xticks(range(len(labels)), counts, parse_math=False, **slant)
     ax.set_xlim(-0.5, len(labels) - 0.5)
-    ax.set_xlabel("choice, and its trials")
+    ax.set_xlabel(f"{about(dimension.name).unit or 'choice'}, and the trials")
     return columns + np.random.default_rng(0).uniform(-0.2, 0.2, len(columns))
 
 
@@ -135,7 +138,7 @@ def _log(ax: Any, axis: str) -> None:
     scale.set_minor_formatter(NullFormatter())
 
 
-def _short(text: str, most: int = 12) -> str:
+def _short(text: str, most: int = 14) -> str:
     "A text that finds room under an axis."
     return text if len(text) <= most else text[: most - 1] + "…"
 

@@ -62,11 +62,12 @@ def counted(
     told = ", ".join(f"{count} {state}" for state, count in states.items())
     broken = int(((trials["state"] == "done") & ~trials["feasible"].astype(bool)).sum())
     hits, misses = int(trials["hits"].sum()), int(trials["misses"].sum())
-    cache = (
-        f"{100 * hits / (hits + misses):.0f} % of {hits + misses} stages came out of the cache" if hits + misses else ""
-    )
+    share = 100 * hits // max(hits + misses, 1)  # rounded down: 100 % means all
+    cache = f"{share} % of {hits + misses} stages came out of the cache" if hits + misses else ""
     limits = f"{broken} of those done pass a limit and do not count" if broken else ""
-    spent = f"{number_text(wall_seconds(trials).sum() / 60)} min of work, all workers together"
+    seconds = wall_seconds(trials).sum()
+    spent = f"{number_text(seconds / 60)} min" if seconds >= 120 else f"{number_text(seconds)} s"
+    spent += " of work, all workers together"
     return "; ".join(filter(None, [f"{len(trials)} trials: {told}", limits, spent, cache])) + "."
 
 
@@ -118,13 +119,13 @@ def front_table(
     trials: pd.DataFrame,
     objectives: Sequence[str],
 ) -> pd.DataFrame:  # a row a turn of the front, its values as text
-    "The front, the best in the first objective at the top."
+    "The front, the best in the first objective at the top; of trials that equal each other the first."
     import pandas as pd
 
     turns = front(trials, objectives)
-    return pd.DataFrame(
-        {name: [value_text(name, v) for v in trials[name][turns]] for name in objectives}, pd.Index(turns, name="turn")
-    )
+    turns = list(trials.loc[turns, list(objectives)].drop_duplicates().index)
+    columns = {name: [value_text(name, v) for v in trials[name][turns]] for name in objectives}
+    return pd.DataFrame(columns, pd.Index(turns, name="turn"))
 
 
 def importance_table(
@@ -162,14 +163,14 @@ def study_text(
     parts = [counted(trials), *best_lines(trials, objectives[0], space=space)]
     if len(objectives) > 1 and len(turns := front(trials, objectives)):
         parts += [
-            f"\nOn the front of {', '.join(objectives)}, {len(turns)} trials:",
+            f"\nOn the front of {', '.join(objectives)}, {len(turns)} trials, of equal ones the first:",
             front_table(trials, objectives).to_string(),
         ]
     if importances is not None:
-        parts += [
-            f"\nWhat mattered for {objectives[0]}. {MEANING}",
-            importance_table(importances).to_string(index=False),
-        ]
+        said = importances["importance"].notna()
+        parts += [f"\nWhat mattered for {objectives[0]}. {MEANING}"]
+        parts += [importance_table(importances[said]).to_string(index=False)] if said.any() else []
+        parts += [] if said.all() else [f"Too few trials to say: {', '.join(importances['setting'][~said])}."]
     if comparison is not None:
         parts += ["\nAgainst the defaults, on what was sealed:", *compared(comparison)]
     return "\n".join([*parts, "\n" + seal_line(openings)])
