@@ -8,6 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/jo
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from ..config import SonicError
 
 # %% auto #0
-__all__ = ['Work', 'Outcome', 'attempt', 'check_jobs', 'run']
+__all__ = ['Work', 'Outcome', 'attempt', 'one_thread', 'check_jobs', 'run']
 
 # %% ../../nbs/cream/18_jobs.ipynb #1c8571c4
 @dataclass(frozen=True)
@@ -61,15 +62,25 @@ def _settle_in() -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    "Keep this process to one thread for a while."
-    before = cv2.getNumThreads()
+def one_thread() -> Iterator[None]:
+    "Keep this process to one thread for a while: BLAS, OpenMP, OpenCV and torch, those loaded in between included."
+    torch, threads = sys.modules.get("torch"), cv2.getNumThreads()
+    torch_threads = torch.get_num_threads() if torch else 1
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # read when a library is loaded
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
     cv2.setNumThreads(1)
+    if torch:
+        torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
             yield
     finally:
-        cv2.setNumThreads(before)
+        cv2.setNumThreads(threads)
+        if torch:
+            torch.set_num_threads(torch_threads)
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _in_worker(function: Callable[[Any], Any], parent: int, index: int, item: Any) -> Outcome:
@@ -162,7 +173,7 @@ def run(
 
 def _sequential(function: Work, items: Sequence[Any]) -> Iterator[Outcome]:
     "Outcomes in this process."
-    with _one_thread():
+    with one_thread():
         for index, item in enumerate(items):
             yield attempt(function, index, item)
 

@@ -1,4 +1,4 @@
-"""Processes that do the same work, replaced if they die, ended with the one who started them, and on one thread each, so that it makes no difference who worked.
+"""Processes that do the same work, replaced if they die, and ended with the one who started them.
 
 Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/shadow/crew.html.md"""
 
@@ -10,44 +10,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from threadpoolctl import threadpool_limits
-
 from ..sections import SonicError
 
 # %% auto #0
-__all__ = ['one_thread', 'end_with', 'Crew']
-
-# %% ../../nbs/shadow/05_crew.ipynb #3a00b8bb
-@contextmanager
-def one_thread() -> Iterator[None]:
-    "One thread for BLAS, OpenMP, OpenCV and torch, those loaded in between included."
-    import cv2
-
-    torch, threads = sys.modules.get("torch"), cv2.getNumThreads()
-    torch_threads = torch.get_num_threads() if torch else 1
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # read when a library is loaded
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    cv2.setNumThreads(1)
-    if torch:
-        torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        cv2.setNumThreads(threads)
-        if torch:
-            torch.set_num_threads(torch_threads)
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+__all__ = ['end_with', 'Crew']
 
 # %% ../../nbs/shadow/05_crew.ipynb #2687884a
 def end_with(

@@ -21,10 +21,10 @@ import optuna
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..cream.jobs import check_jobs
+from ..cream.jobs import check_jobs, one_thread
 from ..sections import SonicError
 from .claims import Queue, settled_turns
-from .crew import Crew, end_with, one_thread
+from .crew import Crew, end_with
 from .outcomes import read_trials
 from .plan import Plan, join_study
 from .proposals import propose
