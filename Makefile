@@ -102,7 +102,7 @@ readme: $(DEV) ## write README.md from nbs/index.ipynb
 .PHONY: unit
 unit: $(DEV) ## the tests that a notebook cannot show
 	$(call say,unit: pytest)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 # tests/lab.py looks for the same names
 CHROMIUM := chromium chromium-browser google-chrome

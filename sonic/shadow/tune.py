@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['tune', 'best_of', 'write', 'report', 'told', 'begin_demo']
+__all__ = ['tune', 'trials_of', 'best_of', 'write', 'report', 'told', 'begin_demo']
 
 # %% ../../nbs/shadow/12_tune.ipynb #04ef76eb
 def tune(
@@ -57,6 +57,13 @@ def tune(
     found = read_trials(study)
     write(tuning, found)
     return found
+
+
+def trials_of(
+    tuning: Tuning,
+) -> pd.DataFrame:  # as `read_trials` gives it
+    "The trials so far, of a study that may be running."
+    return read_trials(open_study(tuning.storage, tuning.plan))
 
 # %% ../../nbs/shadow/12_tune.ipynb #b28e0977
 _COLUMNS = ("state", "reason", "feasible", "wall", "hits", "misses")
@@ -128,7 +135,7 @@ def report(
 ) -> str:
     "Compare the best settings with the defaults on what was sealed, write it all down, and say it."
     tuning = open_tuning(out, storage=storage)
-    trials = read_trials(open_study(tuning.storage, tuning.plan))
+    trials = trials_of(tuning)
     turn, best = best_of(tuning, trials, pick=pick)
     found = _compared(tuning, {"best": best, "default": tuning.base})
     write(tuning, trials, pick=pick, comparison=found)
