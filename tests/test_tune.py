@@ -24,7 +24,7 @@ from sonic.sections import SonicError
 from sonic.shadow.cache import Cache
 from sonic.shadow.folder import begin, objective_of, open_tuning
 from sonic.shadow.sealed import openings
-from sonic.shadow.tune import report, tune
+from sonic.shadow.tune import report, told, tune
 
 SPACE = {
     "embed.with": ["mfcc", "views"],
@@ -243,3 +243,18 @@ def test_a_folder_of_another_study_is_refused(music, tmp_path):
     (tmp_path / "study" / "study.json").write_text("{}")
     with pytest.raises(SonicError, match="holds no study that this SONIC can read"):
         open_tuning(tmp_path / "study")
+
+
+def test_tracks_that_cannot_be_heard_are_told(music, tmp_path):
+    shutil.copytree(music.parent, tmp_path / "music")
+    table = tmp_path / "music" / "tracks.csv"
+    tuning = begin(tmp_path / "study", table, space=SPACE, config=config(**{"tune.trials": 4}))
+    for path in tuning.tracks.loc[list(tuning.seal.search)[:3], "path"]:
+        Path(path).write_bytes(b"no music at all")
+    trials = tune(tuning.out, jobs=1, progress=False)
+    assert set(trials["state"]) == {"done"}
+    assert f"3 of {len(tuning.seal.search)} tracks cannot be heard" in told(tuning, trials)
+    (tuning.out / "test.json").write_text("nonsense")
+    with pytest.raises(SonicError, match="does not hold answers"):
+        report(tuning.out)
+    assert not openings(tuning.out / "openings.jsonl")  # before anything is opened

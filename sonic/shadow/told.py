@@ -64,11 +64,13 @@ def counted(
     hits, misses = int(trials["hits"].sum()), int(trials["misses"].sum())
     share = 100 * hits // max(hits + misses, 1)  # rounded down: 100 % means all
     cache = f"{share} % of {hits + misses} stages came out of the cache" if hits + misses else ""
+    lost = [each for each in trials.get("facts", ()) if isinstance(each, dict) and each.get("failed")]
+    deaf = f"{lost[-1]['failed']} of {lost[-1]['heard']} tracks cannot be heard, and count as missed" if lost else ""
     limits = f"{broken} of those done pass a limit and do not count" if broken else ""
     seconds = wall_seconds(trials).sum()
     spent = f"{number_text(seconds / 60)} min" if seconds >= 120 else f"{number_text(seconds)} s"
     spent += " of work, all workers together"
-    return "; ".join(filter(None, [f"{len(trials)} trials: {told}", limits, spent, cache])) + "."
+    return "; ".join(filter(None, [f"{len(trials)} trials: {told}", limits, deaf, spent, cache])) + "."
 
 
 def best_lines(trials: pd.DataFrame, objective: str, *, space: Space) -> list[str]:

@@ -162,7 +162,7 @@ def _compared(tuning: Tuning, configs: Mapping[str, Config]) -> pd.DataFrame:
 
     path = tuning.out / "test.json"
     question = {"configs": {name: fingerprint(config) for name, config in configs.items()}, "seal": tuning.seal.mark}
-    answers: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    answers = _answers(path)
     for answer in answers:
         if {key: answer[key] for key in question} == question:
             return pd.DataFrame(answer["rows"])
@@ -174,6 +174,21 @@ def _compared(tuning: Tuning, configs: Mapping[str, Config]) -> pd.DataFrame:
     rows = json.loads(table.to_json(orient="records"))
     save_file(path, json.dumps([*answers, question | {"rows": rows}], indent=1).encode())
     return pd.DataFrame(rows)
+
+
+def _answers(path: Path) -> list[dict[str, Any]]:
+    "What was asked of the sealed test before, and the answers."
+    if not path.exists():
+        return []
+    try:
+        answers: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        if all({"configs", "seal", "rows"} <= answer.keys() for answer in answers):
+            return answers
+    except (OSError, ValueError, AttributeError, TypeError):
+        pass
+    raise SonicError(
+        f"{path} does not hold answers as SONIC writes them; without it the test is opened again, and counted"
+    )
 
 
 def _units(table: pd.DataFrame) -> list[str]:
