@@ -27,6 +27,24 @@ def recordings() -> list[Path]:
     return files
 
 
+@pytest.fixture(scope="module")
+def musicnn_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    "The weights of MusiCNN: the user's, or fetched for these tests."
+    from sonic.sections import SonicError
+    from sonic.tails import weights
+
+    if all(state.state == "there" for state in weights.states("musicnn")):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SONIC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        try:
+            weights.fetch("musicnn")
+        except SonicError as error:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no weights of MusiCNN: {error}")
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     "Browser tests come last: they are the dearest, and playwright's event loop stays with the thread it began in."
     items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))

@@ -1,6 +1,5 @@
 "MusiCNN without TensorFlow: the numbers of the original, weights that are what they claim to be, little memory."
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,19 +19,7 @@ NETWORKS = ("MSD_musicnn", "MTT_musicnn")
 CLOSE = {"taggram": 1e-5, "penultimate": 1e-4, "mean_pool": 2e-4, "max_pool": 2e-4}  # of 1, or of the value if larger
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    "The weights: the user's, or fetched for these tests."
-    if any(state.state != "there" for state in weights.states("musicnn")):
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setenv("SONIC_CACHE", str(tmp_path_factory.mktemp("cache")))
-            try:
-                weights.fetch("musicnn")
-            except SonicError as error:
-                (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no weights of MusiCNN: {error}")
-            yield
-    else:
-        yield
+pytestmark = pytest.mark.usefixtures("musicnn_weights")
 
 
 @pytest.fixture(scope="module")

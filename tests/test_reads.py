@@ -156,8 +156,10 @@ def vector(name, config):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_embedder_looks_at_what_is_listed_and_at_nothing_else(case):
+def test_an_embedder_looks_at_what_is_listed_and_at_nothing_else(case, request):
     name, settings = CASES[case]
+    if name == "musicnn":
+        request.getfixturevalue("musicnn_weights")
     config = odd(**settings)
     with spied(config) as seen:
         vector(name, config)
@@ -167,8 +169,10 @@ def test_an_embedder_looks_at_what_is_listed_and_at_nothing_else(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_vectors_depend_on_what_is_listed_and_on_nothing_else(case):
+def test_vectors_depend_on_what_is_listed_and_on_nothing_else(case, request):
     name, settings = CASES[case]
+    if name == "musicnn":
+        request.getfixturevalue("musicnn_weights")
     config = odd(**settings)
     listed, plain = embedder_reads(name, config), vector(name, config)
     rest = [setting for setting in setting_names() if setting not in listed]

@@ -106,8 +106,10 @@ def test_a_stage_reads_what_its_key_holds_and_nothing_else(song, tmp_path, reads
 
 @pytest.mark.parametrize("listener", LISTENERS)
 @pytest.mark.parametrize("changes", [{}, {"audio.offset": 1.0, "audio.duration": 9.0}, {"stft.hop_length": 1024}])
-def test_the_vector_is_that_of_embed(song, tmp_path, listener, changes):
+def test_the_vector_is_that_of_embed(song, tmp_path, listener, changes, request):
     name, config = listener.split()[0], Config().replace(**LISTENERS[listener], **changes)
+    if name == "musicnn":
+        request.getfixturevalue("musicnn_weights")
     embedder = make_embedder(name, config=config)
     clip = load(song, embedder.contract.sample_rate, config.audio.offset, config.audio.duration)
     first = stages.heard(song, name, config=config, cache=Cache(tmp_path / "cache"))

@@ -258,3 +258,11 @@ def test_tracks_that_cannot_be_heard_are_told(music, tmp_path):
     with pytest.raises(SonicError, match="does not hold answers"):
         report(tuning.out)
     assert not openings(tuning.out / "openings.jsonl")  # before anything is opened
+
+
+def test_the_usual_space_leaves_out_who_has_no_weights(music, tmp_path, monkeypatch):
+    monkeypatch.setenv("SONIC_CACHE", str(tmp_path / "nothing"))
+    space = begin(tmp_path / "study", music, config=config()).space
+    (who,) = [each for each in space.dimensions if each.name == "embed.with"]
+    assert who.choices == ("mfcc", "views", "vision")
+    assert not [each.name for each in space.dimensions if "musicnn" in each.name]

@@ -124,6 +124,8 @@ def run_study(
     else:
         begun = begin(out, music, log=read_log(log, progress=not quiet) if log else None, **how)
     print(f"{begun}\n")
+    if how["space"] is None and "embed.with" in str(begun.space) and "musicnn" not in str(begun.space):
+        print("musicnn is left out, since its weights are not here: sonic weights fetch musicnn\n")
     _search(out, trials, jobs, storage, quiet)
 
 

@@ -28,8 +28,9 @@ from .plan import Plan
 from .remembered import Remembered, remembered_fit
 from .result import Objective, check_objectives
 from .sealed import Seal, open_seal, save_seal, seal_log, seal_tracks
-from .space import Space, make_space
+from .space import Space, default_space, make_space
 from .storage import without_password
+from ..tails.weights import states
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +129,7 @@ def begin(
     "Set up a study. Raises `SonicError` if it cannot be, or if the folder holds another."
     out, config = Path(out), config or Config()
     objectives = check_objectives(config.tune.objective)
-    space_made = make_space(space, base=config, objectives=objectives)
+    space_made = make_space(_usual(config, objectives) if space is None else space, base=config, objectives=objectives)
     tracks = open_collection(source).set_index("track_id").sort_index()
     played = {"warm", "cold"}.intersection(objectives)
     if played and log is None:
@@ -139,6 +140,16 @@ def begin(
         _same(open_tuning(out), tuning)
     _write(tuning, log if played else None)
     return tuning
+
+
+def _usual(config: Config, objectives: Sequence[str]) -> dict[str, Any]:
+    "What is worth a search here: without embedders whose weights are not there."
+    wanted = default_space(config, objectives)
+    if "embed.with" in wanted and states(config.musicnn.weights)[0].state != "there":
+        names = [name for name in wanted["embed.with"] if "musicnn" not in name]
+        wanted = {name: each for name, each in wanted.items() if "musicnn" not in name} | {"embed.with": names}
+        wanted = {name: each for name, each in wanted.items() if name not in ("fuse.views", "fuse.vision")}
+    return wanted
 
 
 def _place(out: Path, storage: str | None) -> str:
