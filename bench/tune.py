@@ -119,7 +119,9 @@ def cached(trials: int, tracks: int, space: dict[str, Any] | None, what: str) ->
             asked = propose(tuning.space, seed=0, turn=turn, batch=4, history=known, objectives=["similarity"])
             found = {}
             for name, chain in chains.items():
-                objective = Remembered(replace(problem, chain=chain, fit=remembered_fit(chain.cache)), chain)
+                objective = Remembered(
+                    replace(problem, chain=chain, fit=remembered_fit(chain.cache)), chain, data=tuning.data
+                )
                 start = time.perf_counter()
                 try:
                     found[name] = objective(asked.config, lambda step, value: None) if asked.config else None

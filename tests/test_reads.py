@@ -155,11 +155,16 @@ def vector(name, config):
     return make_embedder(name, config=config).embed(LONG if name == "musicnn" else CLIP)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_an_embedder_looks_at_what_is_listed_and_at_nothing_else(case, request):
-    name, settings = CASES[case]
-    if name == "musicnn":
+@pytest.fixture(autouse=True)
+def weights(request):
+    "Those of MusiCNN, for the tests of it."
+    if "musicnn" in request.node.name:
         request.getfixturevalue("musicnn_weights")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_embedder_looks_at_what_is_listed_and_at_nothing_else(case):
+    name, settings = CASES[case]
     config = odd(**settings)
     with spied(config) as seen:
         vector(name, config)
@@ -169,10 +174,8 @@ def test_an_embedder_looks_at_what_is_listed_and_at_nothing_else(case, request):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_vectors_depend_on_what_is_listed_and_on_nothing_else(case, request):
+def test_vectors_depend_on_what_is_listed_and_on_nothing_else(case):
     name, settings = CASES[case]
-    if name == "musicnn":
-        request.getfixturevalue("musicnn_weights")
     config = odd(**settings)
     listed, plain = embedder_reads(name, config), vector(name, config)
     rest = [setting for setting in setting_names() if setting not in listed]

@@ -9,13 +9,22 @@ import soundfile
 from sonic.config import Config
 from sonic.cream.audio import load
 from sonic.sections import Section, SonicError
-from sonic.shadow import stages
+from sonic.shadow import keys, stages
 from sonic.shadow.cache import Cache
-from sonic.shadow.keys import AXIS_READS, LEVEL_READS, VIEW_READS, Keys, own_settings, read_of
+from sonic.shadow.keys import Keys, own_settings
+from sonic.shadow.reads import drawing_reads, view_reads
 from sonic.tails.registry import make_embedder
 
 LISTENERS = {
     "mfcc": {},
+    "vision of a whole spectrum": {
+        "vision.view": "fft",
+        "fft.kind": "clip",
+        "fft.unit": "amplitude",
+        "fft.axis": "linear",
+    },
+    "vision of constant-Q": {"vision.view": "chroma", "chroma.kind": "cqt"},
+    "vision of lags": {"vision.view": "tempogram", "tempogram.axis": "lag"},
     "views": {},
     "vision": {},
     "vision of chroma": {"vision.view": "chroma"},
@@ -34,6 +43,11 @@ def song(tmp_path_factory):
     return str(path)
 
 
+# some views use the default transform or mel bands whatever the settings say: what is asked for here differs from both
+ODD = {"mel.n_mels": 120, "stft.hop_length": 400}
+FIXED = {"mel": dict(Config().mel), "stft": dict(Config().stft)}
+
+
 @pytest.fixture
 def reads(monkeypatch):
     "Every setting that is looked at, as section and name, while a stage works."
@@ -43,7 +57,8 @@ def reads(monkeypatch):
 
     def spied(self, name):
         if not checking and type(self) in sections and name in type(self).model_fields:
-            seen.append((sections[type(self)], name))
+            if plain(self, "__dict__") != FIXED.get(sections[type(self)]):
+                seen.append((sections[type(self)], name))
         return plain(self, name)
 
     def unseen(method):  # what is looked at to check a configuration is not used
@@ -59,6 +74,8 @@ def reads(monkeypatch):
     monkeypatch.setattr(Section, "__getattribute__", spied)
     monkeypatch.setattr(Config, "model_validate", unseen(Config.model_validate))
     monkeypatch.setattr(Config, "__init__", unseen(Config.__init__))
+    for name in ("view_reads", "drawing_reads", "values_of"):  # nor what is looked at to make a key
+        monkeypatch.setattr(keys, name, unseen(getattr(keys, name)))
     return seen
 
 
@@ -66,7 +83,7 @@ def reads(monkeypatch):
     "listener", [name for name in LISTENERS if name != "musicnn"]
 )  # it has mel settings of its own
 def test_a_stage_reads_what_its_key_holds_and_nothing_else(song, tmp_path, reads, listener, monkeypatch):
-    name, config = listener.split()[0], Config().replace(**LISTENERS[listener])
+    name, config = listener.split()[0], Config().replace(**LISTENERS[listener], **ODD)
     track = stages._Track(song, name, config, Cache(tmp_path / "cache"))
     found: dict[str, set[str]] = {}
 
@@ -83,20 +100,15 @@ def test_a_stage_reads_what_its_key_holds_and_nothing_else(song, tmp_path, reads
     for stage, method in {"decode": "_decode", "views": "_look", "pictures": "_draw", "embeddings": "_embed"}.items():
         monkeypatch.setattr(track, method, spying(stage, getattr(track, method)))
     track.vector()
-    keys = Keys(song, name, config)
-    looks = keys.embedder.looks
+    embedder = Keys(song, name, config).embedder
+    looks, drawn = embedder.looks, embedder.contract.dtype == "uint8"
     allowed = {
         "decode": {"audio.sample_rate", "audio.offset", "audio.duration"},
         # a view checks itself against the rate that it is given; sizes of pictures stand in the contract
-        "views": {"audio.sample_rate", *(key for view in looks for key in read_of(config, VIEW_READS[view]))},
-        "pictures": {
-            "audio.sample_rate",
-            "picture.width",
-            "picture.height",
-            *LEVEL_READS,
-            *(key for view in looks for key in AXIS_READS.get(view, ())),
-            "vision.view",
-        },
+        "views": {"audio.sample_rate"}.union(*(view_reads(view, config) for view in looks)),
+        "pictures": {"audio.sample_rate", "picture.width", "picture.height", "vision.view"}.union(
+            *(drawing_reads(view, config, drawn=drawn) for view in looks)
+        ),
         "embeddings": set(own_settings(name, config=config)),
     }
     for stage, names in found.items():
@@ -146,6 +158,36 @@ def test_only_what_reads_a_setting_works_again(song, tmp_path, change):
     name, _, value = change.partition("=")
     stages.heard(song, "vision", config=config.replace(**{name: value}), cache=cache)
     assert {stage for stage, count in cache.take_counts().items() if count.misses} == CHANGES[change]
+
+
+@pytest.mark.parametrize(
+    "listener, change",
+    [
+        ("vision of constant-Q", {"stft.n_fft": 4096, "stft.window": "hamming", "picture.top_db": 60}),
+        (
+            "vision of a whole spectrum",
+            {"stft.n_fft": 4096, "stft.hop_length": 256, "picture.top_db": 60, "fft.fmin": 40},
+        ),
+        ("vision of lags", {"tempogram.bpm_min": 40, "picture.top_db": 60}),
+    ],
+)
+def test_what_a_kind_of_view_does_not_read_makes_nothing_work_again(song, tmp_path, listener, change):
+    cache, config = Cache(tmp_path / "cache"), Config().replace(**LISTENERS[listener])
+    before = stages.heard(song, "vision", config=config, cache=cache)
+    cache.take_counts()
+    after = stages.heard(song, "vision", config=config.replace(**change), cache=cache)
+    assert not any(count.misses for count in cache.take_counts().values())
+    fresh = stages.heard(song, "vision", config=config.replace(**change), cache=Cache(None))
+    assert (fresh.vector == after.vector).all() and (fresh.vector == before.vector).all()
+
+
+def test_a_renderer_that_draws_otherwise_works_again(song, tmp_path, monkeypatch):
+    cache = Cache(tmp_path / "cache")
+    stages.heard(song, "mfcc", config=Config(), cache=cache)
+    cache.take_counts()
+    monkeypatch.setattr(keys, "RENDERER", keys.RENDERER + 1)
+    stages.heard(song, "mfcc", config=Config(), cache=cache)
+    assert {name for name, count in cache.take_counts().items() if count.misses} == {"views", "pictures", "embeddings"}
 
 
 def test_views_share_one_transform_and_one_price(song, tmp_path, monkeypatch):

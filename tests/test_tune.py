@@ -266,3 +266,87 @@ def test_the_usual_space_leaves_out_who_has_no_weights(music, tmp_path, monkeypa
     (who,) = [each for each in space.dimensions if each.name == "embed.with"]
     assert who.choices == ("mfcc", "views", "vision")
     assert not [each.name for each in space.dimensions if "musicnn" in each.name]
+
+
+def test_another_log_does_not_touch_the_study_that_is_there(music, tmp_path):
+    tracks = open_collection(music).set_index("track_id")
+    one, other = (simulate(tracks, users=60, seed=seed).log for seed in (1, 2))
+    settings = config(**{"tune.objective": "warm", "tune.trials": 4})
+    space = {"recommend.kind": ["popular", "itemknn"]}
+    tuning = begin(tmp_path / "study", music, log=one, space=space, config=settings)
+    tune(tuning.out, jobs=1, progress=False)
+    files = {path: path.read_bytes() for path in tuning.out.rglob("*") if path.is_file()}
+    with pytest.raises(SonicError, match="holds another study .*who played what"):
+        begin(tmp_path / "study", music, log=other, space=space, config=settings)
+    assert {path: path.read_bytes() for path in tuning.out.rglob("*") if path.is_file()} == files
+    assert begin(tmp_path / "study", music, log=one, space=space, config=settings).data == tuning.data
+    assert len(tune(tuning.out, trials=6, jobs=1, progress=False)) == 6
+
+
+def test_scores_of_other_labels_are_not_taken_from_the_cache(music, tmp_path):
+    tracks = open_collection(music)
+    objective = objective_of(str(begin(tmp_path / "study", tracks, space=SPACE, config=config()).out))
+    (tmp_path / "study" / "study.json").unlink()
+    other = tracks.assign(genre=tracks["genre"].map(lambda name: "loud" if name in ("rock", "house") else "soft"))
+    begin(tmp_path / "study", other, space=SPACE, config=config())
+    again = objective_of(str(tmp_path / "study"))
+    asked = Config().replace(**{"embed.with": "mfcc", "tune.k": 3})
+    values = [each(asked, lambda step, value: None).values["similarity"] for each in (objective, again)]
+    assert values[1] > values[0]  # two labels are easier to meet than eight
+
+
+def test_benefit_and_cost_make_a_front(music, tmp_path):
+    space = {"embed.with": ["mfcc", "views", "mfcc+views"], "mfcc.n_mfcc": [8, 104]}
+    settings = config(**{"tune.objective": "similarity,bytes", "tune.max_bytes": 800})
+    tuning = begin(tmp_path / "study", music, space=space, config=settings)
+    trials = tune(tuning.out, jobs=1, progress=False)
+    size = {"mfcc": trials["mfcc.n_mfcc"], "views": 177, "mfcc+views": 177 + trials["mfcc.n_mfcc"]}
+    for turn, row in trials.iterrows():
+        numbers = size[row["embed.with"]]
+        assert row["bytes"] == 4 * (numbers if isinstance(numbers, int) else numbers[turn])
+        assert row["feasible"] == (row["bytes"] <= 800)
+    assert not trials["feasible"].all() and trials["feasible"].any()
+    best = trials[trials["feasible"]]["similarity"].max()
+    chosen = read_config(tuning.out / "best.toml")
+    turn = trials[trials["feasible"] & (trials["similarity"] == best)].index[0]
+    assert chosen == tuning.space.config(
+        {name: trials[name][turn] for name in space if trials[name][turn] == trials[name][turn]}
+    )
+    assert "On the front of similarity, bytes" in told(tuning, trials)
+
+
+def test_another_trial_than_the_best_can_be_picked(music, tmp_path):
+    tuning = begin(tmp_path / "study", music, space=SPACE, config=config())
+    trials = tune(tuning.out, jobs=1, progress=False)
+    turn = int(trials["similarity"].idxmin())
+    text = report(tuning.out, pick=turn)
+    assert f"are of turn {turn}, as asked" in text
+    assert f"are of turn {turn}, as asked" in (tuning.out / "report.html").read_text()
+    assert read_config(tuning.out / "best.toml").embed.with_ == trials["embed.with"][turn]
+
+
+def test_ablation_and_dashboard_from_a_shell(music, tmp_path, monkeypatch, capsys):
+    import importlib.util
+
+    import optuna_dashboard
+
+    from sonic.cli import main
+
+    tuning = begin(tmp_path / "study", music, space=SPACE, config=config())
+    with pytest.raises(SystemExit) as stop:
+        main(["tune", "ablate", str(tuning.out)])
+    assert stop.value.code == 0 and "without tempogram" in capsys.readouterr().out
+    rows = pd.read_csv(tuning.out / "ablation.csv")
+    assert len(rows) == 8 and (tuning.out / "ablation.png").stat().st_size > 10_000
+    assert not openings(tuning.out / "openings.jsonl")
+    tune(tuning.out, trials=2, jobs=1, progress=False)
+    served = []
+    monkeypatch.setattr(optuna_dashboard, "run_server", lambda storage, **how: served.append((storage, how)))
+    with pytest.raises(SystemExit):
+        main(["tune", "dashboard", str(tuning.out), "--port", "8123"])
+    ((storage, how),) = served
+    assert how == {"host": "127.0.0.1", "port": 8123} and len(storage.get_all_studies()) == 1
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        main(["tune", "dashboard", str(tuning.out)])
+    assert "pip install 'sonic-recsys[dashboard]'" in capsys.readouterr().err

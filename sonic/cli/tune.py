@@ -100,7 +100,8 @@ def run_study(
 
     * `sonic tune run --demo out --trials 20`
     * `sonic tune run out --music ~/Music --label genre --trials 100 --jobs 4`
-    * `sonic tune run out --music tracks.csv --log log.parquet --objective cold,bytes`
+    * `sonic tune run out --music tracks.csv --log log.parquet --objective cold,bytes --set tune.max_bytes=2000`
+    * `sonic tune run out --music ~/Music --trials 300 --set tune.pruning=hyperband --storage postgresql://me@server/studies`
     * `sonic tune run out --music ~/Music --vary embed.with=mfcc,vision --vary mel.n_mels=64..128 --vary neighbours.hubs`
     """
     from sonic.rouge.sources import read_log

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,12 +67,12 @@ class Tuning:
         "What the stages have made so far."
         return Cache(self.out / "cache", limit=self.base.tune.cache * 1e9)
 
-    @property
-    def log_mark(self) -> list[int]:
-        "The log of the search: its rows, and its first and last second."
+    @cached_property
+    def data(self) -> dict[str, str]:
+        "What the study is about: hashes of its tracks with their labels, of what is sealed, and of the log of the search."
         path = self.out / "search.parquet"
-        log = open_log(path) if path.exists() else None
-        return [len(log), *log.span] if log else []
+        played = _file_mark(path) if path.exists() else ""
+        return {"tracks": _mark(self.tracks, self.base.tune.label), "seal": self.seal.mark, "log": played}
 
     @property
     def plan(self) -> Plan:
@@ -86,7 +87,7 @@ class Tuning:
             sampler=tune.sampler,
             pruning=tune.pruning,
             steps=self.problem().steps,
-            data={"tracks": _mark(self.tracks, tune.label), "seal": self.seal.mark, "log": self.log_mark},
+            data=self.data,
         )
 
     def chain(
@@ -114,6 +115,11 @@ def _mark(tracks: pd.DataFrame, label: str) -> str:
     text = tracks[columns].sort_index().to_csv()
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
+
+def _file_mark(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
 # %% ../../nbs/shadow/10_folder.ipynb #8dde137c
 def begin(
     out: str | os.PathLike[str],  # folder; made if need be
@@ -134,10 +140,17 @@ def begin(
     played = {"warm", "cold"}.intersection(objectives)
     if played and log is None:
         raise SonicError(f"tune.objective={config.tune.objective} needs to know who played what: give a log")
-    seal = _seal(tracks, log if played else None, config, out)
-    tuning = Tuning(out, space_made, tracks, seal, _place(out, storage))
-    if (out / "study.json").exists():
-        _same(open_tuning(out), tuning)
+    fresh = out / ".search.parquet"  # until it is sure that the folder holds no other study
+    try:
+        seal = _seal(tracks, log if played else None, config, fresh)
+        tuning = Tuning(out, space_made, tracks, seal, _place(out, storage))
+        if (out / "study.json").exists():
+            _same(open_tuning(out), tuning, fresh)
+        if played:
+            os.replace(fresh, out / "search.parquet")
+    finally:
+        with suppress(OSError):
+            fresh.unlink()
     _write(tuning, log if played else None)
     return tuning
 
@@ -159,8 +172,8 @@ def _place(out: Path, storage: str | None) -> str:
     return storage if "://" in storage else os.path.abspath(storage)
 
 
-def _seal(tracks: pd.DataFrame, log: Log | None, config: Config, out: Path) -> Seal:
-    "What is kept from the search."
+def _seal(tracks: pd.DataFrame, log: Log | None, config: Config, fresh: Path) -> Seal:
+    "What is kept from the search, whose log is written."
     tune = config.tune
     labelled = {"similarity", "genre"}.intersection(check_objectives(tune.objective))
     if labelled and tune.label not in tracks:
@@ -168,11 +181,12 @@ def _seal(tracks: pd.DataFrame, log: Log | None, config: Config, out: Path) -> S
         raise SonicError(
             f"the tracks have no column {tune.label} (tune.label); there are {', '.join(columns) or 'none'}"
         )
-    seal = seal_tracks(tracks, label=tune.label, share=tune.test, seed=tune.seed) if labelled else None
+    try:
+        seal = seal_tracks(tracks, label=tune.label, share=tune.test, seed=tune.seed) if labelled else None
+    except SonicError as error:
+        raise SonicError(f"{error}; add music, or name another column (tune.label is {tune.label})") from None
     if log is not None:
-        return seal_log(
-            log, list(tracks.index), config=config, seed=tune.seed, beside=seal, out=out / "search.parquet"
-        )[0]
+        return seal_log(log, list(tracks.index), config=config, seed=tune.seed, beside=seal, out=fresh)[0]
     assert seal is not None  # an objective is about labels or about plays
     return seal
 
@@ -190,11 +204,12 @@ def _write(tuning: Tuning, log: Log | None) -> None:
     save_file(out / "study.json", json.dumps(about, indent=1, ensure_ascii=False).encode())
 
 
-def _same(there: Tuning, wanted: Tuning) -> None:
+def _same(there: Tuning, wanted: Tuning, fresh: Path) -> None:
     "Refuse a folder of another study, saying what differs."
     pairs = {
         "its music": (_mark(there.tracks, there.base.tune.label), _mark(wanted.tracks, wanted.base.tune.label)),
         "what is sealed": (there.seal.mark, wanted.seal.mark),
+        "who played what": (there.data["log"], _file_mark(fresh) if fresh.exists() else ""),
         "what is searched": (there.space.to_json()["dimensions"], wanted.space.to_json()["dimensions"]),
         "its settings": (_lasting(there.base), _lasting(wanted.base)),
     }
@@ -240,4 +255,4 @@ def objective_of(
     "What the study in a folder searches."
     tuning = open_tuning(out)
     chain = tuning.chain()
-    return Remembered(tuning.problem(chain), chain)
+    return Remembered(tuning.problem(chain), chain, data=tuning.data)

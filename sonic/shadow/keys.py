@@ -8,54 +8,31 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/shadow/k
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import asdict
 from functools import cached_property, lru_cache
 from typing import Any
 
-from ..config import Config
+from ..config import Config, setting_names
+from ..cream.render import RENDERER
 from ..files import file_stamp
 from .cache import key_of
+from .reads import drawing_reads, view_reads
 from ..tails.embedder import Embedder
 from ..tails.looker import Looker
 from ..tails.registry import EMBEDDERS, make_embedder
 
 # %% auto #0
-__all__ = ['VIEW_READS', 'LEVEL_READS', 'TEMPO_READS', 'AXIS_READS', 'read_of', 'drawing_reads', 'embedder_of', 'own_settings',
-           'file_hash', 'Keys']
+__all__ = ['values_of', 'embedder_of', 'own_settings', 'file_hash', 'Keys']
 
 # %% ../../nbs/shadow/01_keys.ipynb #02952cb3
-VIEW_READS = {
-    "mel": ("stft", "mel"),
-    "chroma": ("stft", "chroma"),
-    "fft": ("stft", "fft.kind"),
-    "tempogram": ("stft", "tempogram.win_length"),
-}
-LEVEL_READS = ("picture.top_db", "picture.floor_db")
-TEMPO_READS = ("tempogram.bpm_min", "tempogram.bpm_max")
-AXIS_READS = {"fft": ("fft.axis", "fft.unit", "fft.fmin"), "tempogram": ("tempogram.axis", *TEMPO_READS)}
-
-
-def read_of(
+def values_of(
     config: Config,
-    names: tuple[str, ...],  # sections, or dotted settings
+    names: Collection[str],  # dotted
 ) -> dict[str, Any]:  # by dotted name
-    "The settings of these names."
-    found: dict[str, Any] = {}
-    for name in names:
-        section, _, key = name.partition(".")
-        table = getattr(config, section).model_dump()
-        found |= {name: table[key]} if key else {f"{section}.{each}": value for each, value in table.items()}
-    return found
-
-
-def drawing_reads(
-    embedder: Looker,
-) -> tuple[str, ...]:  # dotted
-    "The settings by which views become what an embedder is shown."
-    if embedder.contract.dtype != "uint8":  # statistics of the views, not pictures
-        return TEMPO_READS if "tempogram" in embedder.looks else ()
-    levels = LEVEL_READS if {"mel", "fft"} & {*embedder.looks} else ()
-    return (*levels, *(name for view in embedder.looks for name in AXIS_READS.get(view, ())))
+    "Some settings as plain values."
+    tables, parts = config.model_dump(), (name.split(".") for name in sorted(names))
+    return {f"{section}.{key}": tables[section][key] for section, key in parts}
 
 # %% ../../nbs/shadow/01_keys.ipynb #8448e583
 def embedder_of(
@@ -79,9 +56,10 @@ def own_settings(
     config: Config,
 ) -> dict[str, Any]:  # by dotted name
     "The settings that are an embedder's own; weights are known by their hash, not by where they lie."
-    section = {"sonic": "network", "views": ""}.get(name, name)
-    given = read_of(config, (section,)) if section else {}
-    return {key: value for key, value in given.items() if key.split(".")[1] not in ("weights", "revision", "download")}
+    own = {"sonic": "network"}.get(name, name)
+    places = ("weights", "revision", "download")
+    parts = (each.partition(".") for each in setting_names())
+    return values_of(config, [f"{section}.{key}" for section, _, key in parts if section == own and key not in places])
 
 # %% ../../nbs/shadow/01_keys.ipynb #e4b42fbb
 @lru_cache(maxsize=200_000)
@@ -115,10 +93,11 @@ class Keys:
     def window_facts(self) -> dict[str, Any]:
         terms = asdict(self.embedder.contract)
         names = ("sample_rate", "window", "stride", "before", "edge", "short")
-        return {"sound": key_of("decode", self.sound_facts)} | {name: terms[name] for name in names}
+        made = {"sound": key_of("decode", self.sound_facts), "renderer": RENDERER}
+        return made | {name: terms[name] for name in names}
 
     def view_facts(self, view: str) -> dict[str, Any]:
-        return self.window_facts | {"view": view, "settings": read_of(self.config, VIEW_READS[view])}
+        return self.window_facts | {"view": view, "settings": values_of(self.config, view_reads(view, self.config))}
 
     @cached_property
     def picture_facts(self) -> dict[str, Any]:
@@ -127,7 +106,9 @@ class Keys:
         if not isinstance(self.embedder, Looker):
             return facts | {"windows": self.window_facts}
         seen = {view: key_of("views", self.view_facts(view)) for view in self.embedder.looks}
-        return facts | {"views": seen, "settings": read_of(self.config, drawing_reads(self.embedder))}
+        drawn = self.embedder.contract.dtype == "uint8"  # else statistics of the views
+        read = {each for view in seen for each in drawing_reads(view, self.config, drawn=drawn)}
+        return facts | {"views": seen, "settings": values_of(self.config, read)}
 
     @cached_property
     def vector_facts(self) -> dict[str, Any]:

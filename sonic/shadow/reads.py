@@ -17,7 +17,7 @@ from ..tails.registry import EMBEDDERS
 from ..tails.together import embedder_names
 
 # %% auto #0
-__all__ = ['DECIDERS', 'view_reads', 'embedder_reads', 'recommender_reads', 'read_settings']
+__all__ = ['DECIDERS', 'view_reads', 'drawing_reads', 'embedder_reads', 'recommender_reads', 'read_settings']
 
 # %% ../../nbs/shadow/00_reads.ipynb #19ada921
 @cache
@@ -33,25 +33,40 @@ _TEMPI = frozenset({"tempogram.bpm_min", "tempogram.bpm_max"})
 def view_reads(
     view: str,  # mel, chroma, fft or tempogram
     config: Config,
-    *,
-    drawn: bool,  # whether it becomes a picture
 ) -> frozenset[str]:  # dotted
     "What a view reads, beyond the sound."
     if view == "mel":
-        return _all("stft", "mel") | (_SCALE if drawn else set())
+        return _all("stft", "mel")
     if view == "chroma":
         return _all("chroma") | (_all("stft") if config.chroma.kind == "stft" else {"stft.hop_length"})
     if view == "tempogram":
-        read = _all("stft") | {"tempogram.win_length"} | ({"tempogram.axis"} if drawn else set())
-        return read | (set() if drawn and config.tempogram.axis == "lag" else _TEMPI)
-    read = _all("fft.kind") | (_all("stft") if config.fft.kind == "mean" else set())
-    if not drawn:
-        return read
-    read |= {"fft.axis", "fft.unit"} | (_SCALE if config.fft.unit == "dB" else set())
-    return read | ({"fft.fmin"} if config.fft.axis == "log" else set())
+        return _all("stft") | {"tempogram.win_length"}
+    return _all("fft.kind") | (_all("stft") if config.fft.kind == "mean" else set())
+
+
+def drawing_reads(
+    view: str,  # mel, chroma, fft or tempogram
+    config: Config,
+    *,
+    drawn: bool,  # whether it becomes a picture; else statistics
+) -> frozenset[str]:  # dotted
+    "What is read to make a picture, or statistics, of a view."
+    if view == "tempogram":
+        tempi = frozenset() if drawn and config.tempogram.axis == "lag" else _TEMPI
+        return tempi | ({"tempogram.axis"} if drawn else set())
+    if not drawn or view == "chroma":
+        return frozenset()
+    if view == "mel":
+        return _SCALE
+    read = {"fft.axis", "fft.unit"} | ({"fft.fmin"} if config.fft.axis == "log" else set())
+    return frozenset(read) | (_SCALE if config.fft.unit == "dB" else set())
 
 # %% ../../nbs/shadow/00_reads.ipynb #eb67973e
 _FETCHED = {"vision.download", "hub.download"}
+
+
+def _seen(view: str, config: Config, *, drawn: bool) -> frozenset[str]:
+    return view_reads(view, config) | drawing_reads(view, config, drawn=drawn)
 
 
 def embedder_reads(
@@ -61,11 +76,11 @@ def embedder_reads(
     "What the vectors of an embedder depend on."
     read, rate = frozenset({"audio.offset", "audio.duration"}), {"audio.sample_rate"}
     if name == "mfcc":
-        return read | rate | view_reads("mel", config, drawn=False) | _all("mfcc")
+        return read | rate | view_reads("mel", config) | _all("mfcc")
     if name == "views":
-        return read.union(rate, *(view_reads(view, config, drawn=False) for view in VIEWS))
+        return read.union(rate, *(_seen(view, config, drawn=False) for view in VIEWS))
     if name == "vision":
-        return read | rate | view_reads(config.vision.view, config, drawn=True) | (_all("vision") - _FETCHED)
+        return read | rate | _seen(config.vision.view, config, drawn=True) | (_all("vision") - _FETCHED)
     if name == "sonic":
         return read | {"network.weights", "network.layer", "network.stride"}
     return read | (_all(*EMBEDDERS[name].settings) - _FETCHED)

@@ -8,12 +8,14 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/shadow/r
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..config import Config
 from ..rouge.plays import Plays
 from ..rouge.recommender import Recommender, Sound
@@ -21,6 +23,7 @@ from ..rouge.splits import Split
 from .cache import Cache
 from .chain import Chain
 from .judges import Fit
+from .keys import values_of
 from .objectives import Problem
 from .reads import read_settings, recommender_reads
 from .result import Report, Result
@@ -49,9 +52,7 @@ def remembered_fit(
     "Learning that is done once for each split, recommender and sound."
 
     def fit(made: Recommender, split: Split, sound: Sound | None) -> Recommender:
-        tables = made.config.model_dump()
-        names = (name.split(".") for name in sorted(recommender_reads(made.config)))
-        settings = {f"{section}.{key}": tables[section][key] for section, key in names}
+        settings = values_of(made.config, recommender_reads(made.config))
         facts = {"plays": _digest(split.train), "sound": _digest(sound) if sound else "", "seed": made.seed}
 
         def learn() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -68,8 +69,14 @@ def remembered_fit(
 class Remembered:
     "An objective that is asked once for each configuration, as far as it reads it."
 
-    def __init__(self, problem: Problem, chain: Chain):
-        self.problem, self.chain, self.cache = problem, chain, chain.cache
+    def __init__(
+        self,
+        problem: Problem,
+        chain: Chain,  # that of the problem
+        *,
+        data: Mapping[str, Any],  # JSON: by what its tracks, labels and plays are known again
+    ):
+        self.problem, self.chain, self.cache, self.data = problem, chain, chain.cache, data
 
     def __call__(self, config: Config, report: Report) -> Result:
         self.cache.take_counts()
@@ -101,13 +108,11 @@ class Remembered:
 
     def _facts(self, config: Config) -> dict[str, Any]:
         "What a score is made of."
-        problem, tables = self.problem, config.model_dump()
+        problem = self.problem
         heard = problem.heard(config, objectives=problem.objectives)
-        read = {
-            name: tables[name.split(".")[0]][name.split(".")[1]] for name in read_settings(config, problem.objectives)
-        }
+        read = values_of(config, read_settings(config, problem.objectives))
         judge = problem.judge.model_dump(include={"bench", "genres"})
         tune = problem.tune.model_dump(exclude={"trials", "cache", "batch", "sampler", "test"})
-        known = {"seal": problem.seal.mark, "log": [len(problem.log), *problem.log.span] if problem.log else None}
         vectors = self.chain.key(heard, config=config) if heard else None
+        known = {"data": dict(self.data), "sonic": __version__}
         return {"settings": read, "vectors": vectors, "judge": judge, "tune": tune, **known}

@@ -66,9 +66,6 @@ def trials_of(
     return read_trials(open_study(tuning.storage, tuning.plan))
 
 # %% ../../nbs/shadow/12_tune.ipynb #b28e0977
-_COLUMNS = ("state", "reason", "feasible", "wall", "hits", "misses")
-
-
 def best_of(
     tuning: Tuning,
     trials: pd.DataFrame,
@@ -102,6 +99,7 @@ def write(
         save_file(out / "best.toml", best_toml(best, facts).encode())
         found = importances(trials, objectives[0], space=tuning.space)
     lead = f"{', '.join(objectives)} of {len(tuning.tracks)} tracks, by {tuning.base.tune.sampler}, seed {tuning.base.tune.seed}."
+    lead += _picked(pick)
     write_report(
         out / "report.html",
         title=f"SONIC: what suits {out.name}",
@@ -139,7 +137,12 @@ def report(
     turn, best = best_of(tuning, trials, pick=pick)
     found = _compared(tuning, {"best": best, "default": tuning.base})
     write(tuning, trials, pick=pick, comparison=found)
-    return told(tuning, trials, comparison=found)
+    return told(tuning, trials, comparison=found) + _picked(pick)
+
+
+def _picked(turn: int | None) -> str:
+    "Said if somebody wanted another trial than the best."
+    return "" if turn is None else f" best.toml, and the comparison with the defaults, are of turn {turn}, as asked."
 
 
 def told(
