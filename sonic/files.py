@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 import unicodedata
 from pathlib import Path
 
 from .config import SonicError
 
 # %% auto #0
-__all__ = ['write_file', 'save_file', 'file_stem', 'folder_name', 'file_stamp', 'path_text']
+__all__ = ['write_file', 'save_file', 'file_stem', 'folder_name', 'file_stamp', 'path_text', 'user_cache']
 
 # %% ../nbs/03_files.ipynb #ac862422
 def write_file(
@@ -79,3 +80,16 @@ def file_stamp(
 def path_text(path: str | os.PathLike[str]) -> str:
     "A path as text that any file can hold."
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+# %% ../nbs/03_files.ipynb #2e394096
+def user_cache(
+    name: str,  # of what is kept: weights, kernels
+) -> Path:
+    "The user's folder for what can be made again."
+    if own := os.environ.get("SONIC_CACHE"):
+        return Path(own) / name
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "sonic/cache" / name
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/sonic" / name
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sonic" / name

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files import save_file
+from ..files import save_file, user_cache
 from ..sections import SonicError
 from .bundle import read_bundle, safetensors_bytes
 
@@ -117,13 +117,7 @@ def chosen(
 # %% ../../nbs/tails/05_weights.ipynb #544c913c
 def cache_folder() -> Path:
     "Where weights are kept."
-    if own := os.environ.get("SONIC_CACHE"):
-        return Path(own) / "weights"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "sonic/cache/weights"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/sonic/weights"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sonic/weights"
+    return user_cache("weights")
 
 
 def _installed(weights: Weights) -> Path | None:
