@@ -16,8 +16,8 @@ from .constantq import BINS, OCTAVES, constant_q
 from .spectrum import Axis, Spectrum, View, stft_power, window
 
 # %% auto #0
-__all__ = ['PITCH_CLASSES', 'PEAKS_FROM', 'PEAKS_TO', 'PEAK_SHARE', 'OCTAVE_MIDDLE', 'OCTAVE_WIDTH', 'STEPS', 'SMOOTH',
-           'peak_tuning', 'estimate_tuning', 'chroma_bank', 'normalise', 'chroma_view']
+__all__ = ['PITCH_CLASSES', 'PEAKS_FROM', 'PEAKS_TO', 'PEAK_SHARE', 'OCTAVE_MIDDLE', 'OCTAVE_WIDTH', 'STEPS', 'SMOOTH', 'peaks',
+           'tuning_of', 'peak_tuning', 'estimate_tuning', 'chroma_bank', 'normalise', 'chroma_view']
 
 # %% ../../nbs/cream/05_chroma.ipynb #f84bb15a
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -27,7 +27,7 @@ PEAKS_FROM, PEAKS_TO = 150.0, 4000.0  # Hz, where peaks are looked for
 PEAK_SHARE = 0.1  # a peak is at least this share of the strongest frequency of its frame
 
 
-def _peaks(
+def peaks(
     levels: np.ndarray,  # float32, shape (frames, bins): power or magnitude
     *,
     sample_rate: int,  # Hz
@@ -55,14 +55,13 @@ def _vertex(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarr
     return np.divide(-slope, curve, out=np.zeros_like(curve), where=np.abs(slope) < np.abs(curve)).astype(np.float32)
 
 # %% ../../nbs/cream/05_chroma.ipynb #4467b757
-def peak_tuning(
-    levels: np.ndarray,  # float32, shape (frames, bins): power or magnitude
+def tuning_of(
+    pitch: np.ndarray,  # Hz, shape (peaks,)
+    height: np.ndarray,  # shape (peaks,)
     *,
-    sample_rate: int,  # Hz
     bins_per_octave: int = 12,  # what the tuning is a fraction of
 ) -> float:  # bins, in [-0.5, 0.5), to 0.01; 0 where nothing peaks
-    "Deviation of the peaks from A4 = 440 Hz; `librosa.estimate_tuning(S=levels.T)` is the oracle."
-    pitch, height = _peaks(levels, sample_rate=sample_rate)
+    "Deviation of the higher half of the peaks from A4 = 440 Hz; `librosa.pitch_tuning` is the oracle."
     if not len(pitch):
         return 0.0
     pitch = pitch[height >= np.median(height)]
@@ -70,6 +69,16 @@ def peak_tuning(
     off[off >= 0.5] -= 1.0
     counts, edges = np.histogram(off, np.linspace(-0.5, 0.5, 101))
     return float(edges[counts.argmax()])
+
+
+def peak_tuning(
+    levels: np.ndarray,  # float32, shape (frames, bins): power or magnitude
+    *,
+    sample_rate: int,  # Hz
+    bins_per_octave: int = 12,  # what the tuning is a fraction of
+) -> float:  # bins, in [-0.5, 0.5), to 0.01; 0 where nothing peaks
+    "Deviation of the peaks from A4 = 440 Hz; `librosa.estimate_tuning(S=levels.T)` is the oracle."
+    return tuning_of(*peaks(levels, sample_rate=sample_rate), bins_per_octave=bins_per_octave)
 
 
 def estimate_tuning(

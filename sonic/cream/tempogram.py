@@ -12,31 +12,71 @@ from functools import lru_cache
 import numpy as np
 import scipy.fft
 
-from ..config import MelSettings, SonicError
+from ..config import MelSettings, SonicError, StftSettings
 from .mel import mel_bank, mel_db
 from .spectrum import Axis, Spectrum, View, window
 
 # %% auto #0
-__all__ = ['RANGE', 'BLOCK', 'onset_strength', 'tempogram_view', 'on_bpm_axis']
+__all__ = ['RANGE', 'BLOCK', 'onset_levels', 'mean_rise', 'onset_delay', 'onset_strength', 'local_autocorrelation',
+           'tempogram_view', 'on_bpm_axis']
 
 # %% ../../nbs/cream/07_tempogram.ipynb #89548da4
 RANGE = 80  # dB below the loudest band of the clip, under which a rise does not count
+
+
+def onset_levels(
+    spectrum: Spectrum,  # of the clip
+) -> np.ndarray:  # float32, shape (frames, 128), dB
+    "The bands in which onsets are looked for."
+    rate, n_fft = spectrum.clip.sample_rate, spectrum.config.stft.n_fft
+    bank, _ = mel_bank(MelSettings(), sample_rate=rate, n_fft=n_fft, allow_empty=True)
+    return mel_db(spectrum.power, bank=bank)
+
+
+def mean_rise(
+    levels: np.ndarray,  # float32, shape (frames, bands), dB
+    *,
+    lowest: float,  # dB; what lies below counts as this
+) -> np.ndarray:  # float32, shape (frames - 1,), dB
+    "How much the bands rise from each frame to the next, on average; falls count as 0."
+    return np.maximum(np.diff(np.maximum(levels, np.float32(lowest)), axis=0), 0).mean(axis=1)
+
+
+def onset_delay(
+    stft: StftSettings,
+) -> int:  # frames
+    "How far behind a rise the sound lies: a frame for the difference, and half the length of a frame."
+    return 1 + stft.n_fft // (2 * stft.hop_length)
 
 
 def onset_strength(
     spectrum: Spectrum,  # of the clip
 ) -> np.ndarray:  # float32, shape (frames,), mean dB that the bands rise
     "How much begins in each frame; `librosa.onset.onset_strength` is the oracle (Boeck and Widmer, DAFx 2013)."
-    stft = spectrum.config.stft
-    bank, _ = mel_bank(MelSettings(), sample_rate=spectrum.clip.sample_rate, n_fft=stft.n_fft, allow_empty=True)
-    level = mel_db(spectrum.power, bank=bank)
-    level = np.maximum(level, level.max() - RANGE)
-    rise = np.maximum(np.diff(level, axis=0), 0).mean(axis=1)
-    delay = 1 + stft.n_fft // (2 * stft.hop_length)
-    return np.pad(rise, (delay, 0))[: len(level)]
+    levels = onset_levels(spectrum)
+    rise = mean_rise(levels, lowest=levels.max() - RANGE)
+    return np.pad(rise, (onset_delay(spectrum.config.stft), 0))[: len(levels)]
 
 # %% ../../nbs/cream/07_tempogram.ipynb #1830766d
 BLOCK = 32  # frames transformed at a time
+
+
+def local_autocorrelation(
+    padded: np.ndarray,  # float32, shape (frames + length - 1,): a window for each frame
+    *,
+    length: int,  # of the window, frames
+) -> np.ndarray:  # float32, shape (length, frames): a row a lag
+    "Each window compared with itself, shifted, as a share of its energy; `librosa.autocorrelate` is the oracle."
+    frames = np.lib.stride_tricks.sliding_window_view(padded, length)
+    shape = window("hann", length).astype(np.float32)
+    size = scipy.fft.next_fast_len(2 * length - 1, real=True)
+    values = np.empty((length, len(frames)), np.float32)
+    for start in range(0, len(frames), BLOCK):
+        spectra = scipy.fft.rfft(frames[start : start + BLOCK] * shape, n=size, axis=1)
+        lags = scipy.fft.irfft(spectra.real**2 + spectra.imag**2, n=size, axis=1)[:, :length]
+        energy = np.abs(lags).max(axis=1, keepdims=True)
+        values[:, start : start + BLOCK] = (lags / np.where(energy > 0, energy, 1)).T
+    return values
 
 
 def tempogram_view(
@@ -45,15 +85,7 @@ def tempogram_view(
     "Local autocorrelation of the onset strength (Grosche et al., ICASSP 2010); `librosa.feature.tempogram` is the oracle."
     length, strength = spectrum.config.tempogram.win_length, onset_strength(spectrum)
     padded = np.pad(strength, length // 2, mode="linear_ramp")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[: len(strength)]
-    shape = window("hann", length).astype(np.float32)
-    size = scipy.fft.next_fast_len(2 * length - 1, real=True)
-    values = np.empty((length, len(strength)), np.float32)
-    for start in range(0, len(strength), BLOCK):
-        spectra = scipy.fft.rfft(frames[start : start + BLOCK] * shape, n=size, axis=1)
-        lags = scipy.fft.irfft(spectra.real**2 + spectra.imag**2, n=size, axis=1)[:, :length]
-        energy = np.abs(lags).max(axis=1, keepdims=True)
-        values[:, start : start + BLOCK] = (lags / np.where(energy > 0, energy, 1)).T
+    values = local_autocorrelation(padded[: len(strength) + length - 1], length=length)
     seconds = np.arange(length) * spectrum.config.stft.hop_length / spectrum.clip.sample_rate
     return View("tempogram", values, "", Axis("lag", "s", seconds), spectrum.time_axis)
 
