@@ -11,7 +11,9 @@ import hashlib
 import os
 import re
 import sys
+import threading
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 
 from .config import SonicError
@@ -25,14 +27,20 @@ def write_file(
     data: bytes,
 ) -> None:
     "Write a file whole or not at all."
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
+    folder, name = os.path.split(os.fspath(path))
+    temporary = os.path.join(folder, f".{name[:40]}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        temporary.write_bytes(data)
+        try:
+            file = open(temporary, "wb")
+        except FileNotFoundError:
+            os.makedirs(folder, exist_ok=True)
+            file = open(temporary, "wb")
+        with file:
+            file.write(data)
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(temporary)
         raise
 
 

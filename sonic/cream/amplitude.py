@@ -7,15 +7,28 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/am
 # %% ../../nbs/cream/06_amplitude.ipynb #69300150
 from __future__ import annotations
 
-import numpy as np
-import scipy.fft
+from typing import Any
 
+import numpy as np
+
+from ..compiled import compiled
 from .spectrum import Axis, Spectrum, View
 
 # %% auto #0
 __all__ = ['fft_view']
 
 # %% ../../nbs/cream/06_amplitude.ipynb #e71a5491
+@compiled("float64[::1](float32[:, ::1])", fastmath={"reassoc", "nsz"})
+def _mean_magnitude(power: Any) -> Any:
+    mean = np.empty(len(power))
+    for bin in range(len(power)):
+        total = 0.0
+        for frame in range(power.shape[1]):
+            total += np.sqrt(power[bin, frame])
+        mean[bin] = total / power.shape[1]
+    return mean
+
+
 def fft_view(
     spectrum: Spectrum,  # of the clip, with the setting `fft.kind`
 ) -> View:  # a row a frequency, one column, amplitude
@@ -23,8 +36,10 @@ def fft_view(
     samples, rate = spectrum.clip.samples, spectrum.clip.sample_rate
     if spectrum.config.fft.kind == "mean":
         frequencies = spectrum.frequencies
-        values = np.sqrt(spectrum.power).mean(axis=0, dtype=np.float64)
+        values = _mean_magnitude(np.ascontiguousarray(spectrum.power.T))
     else:
+        import scipy.fft
+
         frequencies = np.fft.rfftfreq(len(samples), 1 / rate)
         values = np.abs(scipy.fft.rfft(samples.astype(np.float64)))
     middle = Axis("time", "s", np.array([spectrum.clip.seconds / 2]))

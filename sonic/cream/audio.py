@@ -20,7 +20,7 @@ from ..config import SonicError
 from .decode import AudioInfo, Source, opened
 
 # %% auto #0
-__all__ = ['LOUDEST', 'LONGEST', 'SLACK', 'RATES', 'CHANNELS', 'Clip', 'info', 'to_mono', 'Stream', 'stream', 'load']
+__all__ = ['LONGEST', 'SLACK', 'RATES', 'CHANNELS', 'Clip', 'info', 'Stream', 'stream', 'load']
 
 # %% ../../nbs/cream/01_audio.ipynb #fe9d2e24
 @dataclass(frozen=True)
@@ -43,30 +43,13 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
         return source.info
 
 # %% ../../nbs/cream/01_audio.ipynb #f5486f2e
-LOUDEST = 16  # times full scale: more than any decoder overshoots
-
-
-def to_mono(
-    block: np.ndarray,  # float32, shape (n, channels)
-) -> np.ndarray:  # float32, shape (n,), a new array
-    "The mean of the channels; `librosa.to_mono` is the oracle."
-    peak = np.abs(block).max(initial=0)
-    if not np.isfinite(peak):
-        raise SonicError("holds samples that are not finite numbers (NaN or infinity)")
-    if peak > LOUDEST:
-        raise SonicError(f"samples reach {peak:.3g} times full scale; at most {LOUDEST} is taken for sound")
-    if block.shape[1] == 1:
-        return block[:, 0].copy()  # the block is read into again
-    if block.shape[1] == 2:
-        return (block[:, 0] + block[:, 1]) * np.float32(0.5)
-    return block.mean(axis=1)
-
-# %% ../../nbs/cream/01_audio.ipynb #2bd38dd8
 LONGEST = 3 * 3600  # s, what is read if no duration is asked for
 
 
 def _blocks(source: Source, rate: int, offset: float, duration: float | None) -> Iterator[np.ndarray]:
     "The stretch of a source, mono, at that rate, as it is decoded; `librosa.load` is the oracle."
+    from sonic.cream.mono import to_mono  # Numba takes half a second that a look at a header does not need
+
     native = source.info.sample_rate
     start, wanted = int(offset * native), int((LONGEST if duration is None else duration) * native)
     resampler = soxr.ResampleStream(native, rate, 1, dtype="float32", quality="HQ") if rate != native else None

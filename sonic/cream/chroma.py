@@ -8,11 +8,13 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/ch
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from ..config import StftSettings
-from .constantq import BINS, OCTAVES, constant_q
+from ..compiled import compiled
+from .filters import BINS
 from .spectrum import Axis, Spectrum, View, stft_power, window
 
 # %% auto #0
@@ -27,6 +29,25 @@ PEAKS_FROM, PEAKS_TO = 150.0, 4000.0  # Hz, where peaks are looked for
 PEAK_SHARE = 0.1  # a peak is at least this share of the strongest frequency of its frame
 
 
+@compiled("void(float32[:, ::1], int64, boolean[:, ::1])")
+def _mark_peaks(levels: Any, first: int, out: Any) -> None:
+    share = np.float32(PEAK_SHARE)
+    for start in range(0, levels.shape[1], 512):  # frames whose thresholds stay in the processor's first cache
+        least = levels[0, start : start + 512].copy()
+        for bin in range(1, len(levels)):
+            row = levels[bin, start : start + 512]
+            for frame in range(len(least)):
+                least[frame] = max(least[frame], row[frame])
+        least *= share
+        for bin in range(first, first + len(out)):
+            middle, marks = levels[bin, start : start + 512], out[bin - first, start : start + 512]
+            left, right = levels[bin - 1, start : start + 512], levels[bin + 1, start : start + 512]
+            for frame in range(len(least)):
+                marks[frame] = (
+                    (middle[frame] > least[frame]) & (middle[frame] > left[frame]) & (middle[frame] >= right[frame])
+                )
+
+
 def peaks(
     levels: np.ndarray,  # float32, shape (frames, bins): power or magnitude
     *,
@@ -36,13 +57,12 @@ def peaks(
     n_fft = 2 * (levels.shape[1] - 1)
     bins = np.fft.rfftfreq(n_fft, 1 / sample_rate)
     first, stop = np.searchsorted(bins, [PEAKS_FROM, min(PEAKS_TO, sample_rate / 2)])
-    band = levels[:, first:stop]
-    is_peak = band > PEAK_SHARE * levels.max(axis=1, keepdims=True)
-    is_peak &= band > levels[:, first - 1 : stop - 1]
-    is_peak &= band >= levels[:, first + 1 : stop + 1]
-    frame, bin = np.nonzero(is_peak)
+    is_peak = np.empty((stop - first, len(levels)), np.bool_)
+    by_bin = np.ascontiguousarray(levels.T)
+    _mark_peaks(by_bin, first, is_peak)
+    bin, frame = np.divmod(np.flatnonzero(is_peak), len(levels))
     bin += first
-    left, middle, right = (levels[frame, bin + step] for step in (-1, 0, 1))
+    left, middle, right = (by_bin[bin + step, frame] for step in (-1, 0, 1))
     shift = _vertex(left, middle, right)
     height = middle + np.float32(0.5) * ((right - left) / 2) * shift
     return ((bin + shift) * float(sample_rate) / n_fft).astype(np.float32), height
@@ -124,6 +144,8 @@ def _cqt_chroma(
         power = spectrum.power if config.stft == plain else stft_power(clip.samples, settings=plain)
         tuning = peak_tuning(np.sqrt(power), sample_rate=clip.sample_rate, bins_per_octave=BINS) * 12 / BINS
     hop = config.stft.hop_length
+    from sonic.cream.constantq import OCTAVES, constant_q  # its kernels take seconds to compile, once
+
     bins = constant_q(clip.samples, sample_rate=clip.sample_rate, hop_length=hop, tuning=tuning)
     return np.roll(bins, 1, axis=1).reshape(len(bins), OCTAVES, 12, BINS // 12).sum(axis=(1, 3))
 
@@ -149,7 +171,10 @@ def normalise(
     order: float = np.inf,  # of the norm: inf, 2 or 1
 ) -> np.ndarray:  # float32, shape (frames, 12)
     "Each frame divided by its norm, unless that is too small for a float32; `librosa.util.normalize` is the oracle."
-    norm = np.linalg.norm(chroma.astype(np.float64), ord=order, axis=1, keepdims=True)
+    if order == np.inf:
+        norm = np.abs(chroma).max(axis=1, keepdims=True)
+    else:
+        norm = np.linalg.norm(chroma.astype(np.float64), ord=order, axis=1, keepdims=True)
     return (chroma / np.where(norm < np.finfo(np.float32).tiny, 1, norm)).astype(np.float32)
 
 
@@ -160,7 +185,8 @@ def chroma_view(
     rate, config = spectrum.clip.sample_rate, spectrum.config
     if config.chroma.kind == "stft":
         tuning = estimate_tuning(spectrum) if config.chroma.tuning is None else config.chroma.tuning
-        values = normalise(spectrum.power @ chroma_bank(tuning, sample_rate=rate, n_fft=config.stft.n_fft).T)
+        bank = chroma_bank(tuning, sample_rate=rate, n_fft=config.stft.n_fft)
+        values = normalise((bank @ spectrum.power.T).T)
     elif config.chroma.kind == "cqt":
         values = normalise(_cqt_chroma(spectrum))
     else:

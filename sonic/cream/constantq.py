@@ -7,23 +7,21 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/co
 # %% ../../nbs/cream/04_constantq.ipynb #ef443e9a
 from __future__ import annotations
 
-from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
-import scipy.sparse
 import soxr
 
 from ..config import SonicError
-from .spectrum import window
+from .filters import BINS, SPREAD, Filters, octave_filters
+from .sliding import framed, sliding
 
 # %% auto #0
-__all__ = ['C1', 'OCTAVES', 'BINS', 'SPREAD', 'SPARSITY', 'BLOCK', 'HANN_BANDWIDTH', 'pitches', 'octave_filters', 'constant_q']
+__all__ = ['C1', 'OCTAVES', 'HANN_BANDWIDTH', 'DOUBTFUL', 'pitches', 'Octave', 'constant_q']
 
 # %% ../../nbs/cream/04_constantq.ipynb #0fa3f5d2
 C1 = 440 * 2 ** ((24 - 69) / 12)  # Hz, the lowest pitch
 OCTAVES = 7
-BINS = 36  # an octave
 
 
 def pitches(
@@ -32,41 +30,6 @@ def pitches(
     "The middle of each bin; `librosa.cqt_frequencies` is the oracle."
     octave = 2.0 ** (np.arange(BINS) / BINS)
     return np.multiply.outer(2.0 ** np.arange(OCTAVES), octave).ravel() * (C1 * 2.0 ** (tuning / 12))
-
-# %% ../../nbs/cream/04_constantq.ipynb #22feb6f0
-SPREAD = (2 ** (2 / BINS) - 1) / (2 ** (2 / BINS) + 1)  # bandwidth over frequency: 1 / Q
-SPARSITY = 0.01  # share of a filter's magnitude that is dropped
-
-
-@lru_cache(maxsize=32)
-def octave_filters(
-    lowest: float,  # lowest pitch of the octave over the sample rate
-) -> tuple[scipy.sparse.csr_array, int, int]:  # complex64 (BINS, frequencies), the first frequency, length of a frame
-    "One octave of the basis of Schoerkhuber and Klapuri (SMC 2010), as `librosa.filters.wavelet` builds it."
-    pitch = lowest * 2.0 ** (np.arange(BINS) / BINS)
-    lengths = 1 / (SPREAD * pitch)
-    n_fft = 2 ** int(np.ceil(np.log2(lengths[0])))
-    waves = np.zeros((BINS, n_fft), np.complex64)
-    for wave, length, frequency in zip(waves, lengths, pitch, strict=True):
-        n = np.arange(-length // 2, length // 2)
-        shape = np.exp(2j * np.pi * n * frequency) * window("hann", len(n))
-        start = (n_fft - len(n)) // 2
-        wave[start : start + len(n)] = shape / np.abs(shape).sum()
-    waves *= lengths[:, None] / n_fft
-    filters = _drop_smallest(scipy.fft.fft(waves, axis=1)[:, : n_fft // 2 + 1])
-    used = np.flatnonzero(filters.any(axis=0))
-    return scipy.sparse.csr_array(filters[:, used[0] : used[-1] + 1]), int(used[0]), n_fft
-
-
-def _drop_smallest(
-    filters: np.ndarray,  # complex64, shape (BINS, frequencies)
-) -> np.ndarray:  # the same, with zeros
-    "Zero the smallest values of each row that together make up `SPARSITY` of it; `librosa.util.sparsify_rows`."
-    size = np.abs(filters)
-    rising = np.sort(size, axis=1)
-    share = np.cumsum(rising / size.sum(axis=1, keepdims=True), axis=1)
-    first = np.argmin(share < SPARSITY, axis=1)
-    return np.where(size >= rising[np.arange(len(rising)), first][:, None], filters, np.complex64(0))
 
 # %% ../../nbs/cream/04_constantq.ipynb #8110297a
 def _halve(
@@ -78,7 +41,7 @@ def _halve(
     length = -(-len(samples) // 2**times)
     lower = soxr.resample(samples, 2**times, 1, quality="soxr_hq")[:length]
     lower /= np.sqrt(0.5**times)  # rounded as librosa rounds it: near silence, the low octaves hear the difference
-    return np.pad(lower, (0, length - len(lower)))
+    return lower if len(lower) == length else np.pad(lower, (0, length - len(lower)))
 
 
 def _early_halvings(
@@ -93,36 +56,52 @@ def _early_halvings(
     return max(0, min(room, factors_of_two - OCTAVES + 1))
 
 # %% ../../nbs/cream/04_constantq.ipynb #293d1af0
-BLOCK = 64  # frames transformed at a time
+class Octave(NamedTuple):
+    "What an octave is computed from."
+
+    samples: np.ndarray  # float32, shape (n,)
+    hop_length: int  # samples
+    filters: Filters
+    gain: float  # what the filters are multiplied by
+    roots: np.ndarray  # float32, shape (BINS, 1): what the answers are divided by
+    out: np.ndarray  # float32, shape (BINS, frames): where they go
+
+    @property
+    def slides(self) -> bool:
+        "Whether its frames may slide."
+        return self.filters.slide and self.hop_length & (self.hop_length - 1) == 0
+
+    def slide(self) -> np.ndarray:  # float32, shape (frames,): about what a sine as strong as the frame gives
+        "Answers to all frames."
+        n_fft, first, _, weights, spans, _ = self.filters
+        weights = weights * (np.float32(self.gain) / self.roots)
+        hop, out = self.hop_length, self.out
+        energy = sliding(self.samples, hop_length=hop, n_fft=n_fft, first=first, weights=weights, spans=spans, out=out)
+        return np.sqrt(energy * np.float32(n_fft / 2) + np.float32(1e-30)) * weights.max()  # squares may vanish
+
+    def frame(
+        self,
+        which: np.ndarray,  # int64, shape (m,): frames
+    ) -> None:
+        "Answers to single frames, in librosa's order."
+        n_fft, first, values, _, spans, _ = self.filters
+        values = (values * self.gain).astype(np.complex64)
+        hop, out = self.hop_length, self.out
+        framed(self.samples, hop_length=hop, n_fft=n_fft, first=first, values=values, spans=spans, which=which, out=out)
+        out[:, which] /= self.roots
+
+# %% ../../nbs/cream/04_constantq.ipynb #194368b2
 HANN_BANDWIDTH = 1.50018310546875  # noise bandwidth of a Hann window, in bins, as librosa has it
+DOUBTFUL = 0.01  # share of a sine's answer
 
 
-def _answers(
-    samples: np.ndarray,  # float32, shape (n,)
-    *,
-    hop_length: int,  # samples
-    lowest: float,  # lowest pitch of the octave over the sample rate
-    gain: float,  # what the filters are multiplied by
-) -> np.ndarray:  # float32, shape (1 + n // hop_length, BINS)
-    "How strongly each filter of an octave answers in each frame."
-    filters, first, n_fft = octave_filters(lowest)
-    filters = (filters * gain).astype(np.complex64)
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, n_fft // 2), n_fft)[::hop_length]
-    answers = np.empty((len(frames), BINS), np.float32)
-    for start in range(0, len(frames), BLOCK):
-        block = scipy.fft.rfft(frames[start : start + BLOCK].astype(np.float64), axis=1)
-        block = block[:, first : first + filters.shape[1]].T.astype(np.complex64, order="C")
-        answers[start : start + BLOCK] = np.abs(filters @ block).T
-    return answers
-
-# %% ../../nbs/cream/04_constantq.ipynb #b45fdb0c
 def constant_q(
     samples: np.ndarray,  # float32, shape (n,)
     *,
     sample_rate: int,  # Hz
-    hop_length: int = 512,  # samples; the more often it is even, the faster
+    hop_length: int = 512,  # samples; quickest where it is a power of two
     tuning: float = 0.0,  # semitones, deviation from A4 = 440 Hz
-) -> np.ndarray:  # float32, shape (frames, OCTAVES * BINS), magnitude
+) -> np.ndarray:  # float32, shape (frames, OCTAVES * BINS), magnitude; the frames of a bin are next to each other
     "Constant-Q magnitudes; `abs(librosa.cqt(y, n_bins=252, bins_per_octave=36)).T` is the oracle."
     pitch, rate = pitches(tuning), float(sample_rate)
     highest = pitch[-1] * (1 + 0.5 * HANN_BANDWIDTH * SPREAD)
@@ -131,6 +110,7 @@ def constant_q(
             f"a sample rate of {sample_rate} Hz is too low for the constant-Q transform, which reaches "
             f"{highest:.0f} Hz; take at least {np.ceil(2 * highest):.0f} Hz, or chroma.kind=stft"
         )
+    samples = np.require(samples, np.float32, ["C", "W"])
     if early := _early_halvings(highest, sample_rate=sample_rate, hop_length=hop_length):
         if len(samples) < 2**early:
             raise SonicError(
@@ -138,12 +118,25 @@ def constant_q(
                 f"it takes at least {2**early}, or chroma.kind=stft"
             )
         samples, rate, hop_length = _halve(samples, times=early), rate / 2**early, hop_length // 2**early
-    top_rate, octaves = rate, []
-    for octave in reversed(range(OCTAVES)):
-        lowest, gain = pitch[octave * BINS] / rate, np.sqrt(top_rate / rate)
-        octaves.append(_answers(samples, hop_length=hop_length, lowest=lowest, gain=gain))
-        if octave and hop_length % 2 == 0 and pitch[octave * BINS - 1] <= rate / 5:
+    roots = np.sqrt(rate / (SPREAD * pitch)).astype(np.float32).reshape(OCTAVES, BINS, 1)
+    top_rate, levels = rate, []
+    for number in reversed(range(OCTAVES)):
+        levels.append((samples, hop_length, octave_filters(pitch[number * BINS] / rate), np.sqrt(top_rate / rate)))
+        if number and hop_length % 2 == 0 and pitch[number * BINS - 1] <= rate / 5:
             samples, rate, hop_length = _halve(samples), rate / 2, hop_length // 2
-    columns = min(map(len, octaves))
-    lengths = top_rate / (SPREAD * pitch)
-    return np.hstack([answers[:columns] for answers in reversed(octaves)]) / np.sqrt(lengths).astype(np.float32)
+    frames = np.arange(min(1 + len(samples) // hop for samples, hop, _, _ in levels))
+    bins = np.empty((OCTAVES, BINS, len(frames)), np.float32)
+    octaves = [Octave(*level, *rest) for level, *rest in zip(levels, roots[::-1], bins[::-1], strict=True)]
+    sine = np.zeros(len(frames), np.float32)
+    for octave in octaves:
+        if octave.slides:
+            sine += octave.slide()
+        else:
+            octave.frame(frames)
+    strongest = bins.max(axis=(0, 1))
+    doubtful = frames[(strongest > 0) & (strongest < DOUBTFUL * sine)]
+    if len(doubtful):
+        for octave in octaves:
+            if octave.slides:
+                octave.frame(doubtful)
+    return bins.reshape(OCTAVES * BINS, -1).T

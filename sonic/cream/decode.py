@@ -93,7 +93,7 @@ class Source:
     notes: list[str] = field(default_factory=list)  # what is odd about it
 
 # %% ../../nbs/cream/00_decode.ipynb #02b145f9
-BLOCK = 1 << 16  # frames decoded at a time
+BLOCK = 1 << 15  # frames decoded at a time: what is made of them stays in the processor's cache
 UNKNOWN = 1 << 40  # frames: libsndfile says a number beyond this where the header says none
 
 

@@ -8,14 +8,16 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/me
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from ..config import MelSettings, SonicError
+from ..compiled import compiled
 from .spectrum import Axis, Spectrum, View
 
 # %% auto #0
-__all__ = ['FLOOR', 'hz_to_mel', 'mel_to_hz', 'mel_bank', 'mel_db', 'mel_view']
+__all__ = ['FLOOR', 'hz_to_mel', 'mel_to_hz', 'mel_bank', 'mel_db', 'mel_levels', 'mel_view']
 
 # %% ../../nbs/cream/03_mel.ipynb #d8e6c701
 _STEP = 200 / 3  # Slaney: Hz a mel below 1 kHz
@@ -75,13 +77,48 @@ def mel_bank(
 FLOOR = 1e-10  # the least power that is told apart from silence, as in `librosa.power_to_db`
 
 
+@compiled(
+    "void(float32[:, ::1], Array(float32, 2, 'C', readonly=True), int64[::1], int64[::1], float32[:, ::1])",
+    fastmath={"contract"},
+)
+def _weigh(power: Any, bank: Any, first: Any, stop: Any, out: Any) -> None:
+    for start in range(0, power.shape[1], 256):  # frames whose sums stay in the processor's first cache
+        end = min(start + 256, power.shape[1])
+        for band in range(len(bank)):
+            total = out[band, start:end]
+            total[:] = 0
+            for bin in range(first[band], stop[band]):
+                weight, row = bank[band, bin], power[bin, start:end]
+                for frame in range(end - start):
+                    total[frame] += weight * row[frame]
+
+
 def mel_db(
     power: np.ndarray,  # float32, shape (frames, 1 + n_fft // 2)
     *,
     bank: np.ndarray,  # float32, shape (bands, 1 + n_fft // 2)
 ) -> np.ndarray:  # float32, shape (frames, bands), dB re power 1
     "Level of each band in each frame, never below -100 dB."
-    return 10 * np.log10(np.maximum(power @ bank.T, np.float32(FLOOR)))
+    some = bank > 0
+    first, stop = some.argmax(axis=1), np.where(some.any(axis=1), bank.shape[1] - some[:, ::-1].argmax(axis=1), 0)
+    level = np.empty((len(bank), len(power)), np.float32)
+    _weigh(np.ascontiguousarray(power.T), bank, first, stop, level)
+    np.log10(np.maximum(level, np.float32(FLOOR), out=level), out=level)
+    return np.multiply(level, np.float32(10), out=level).T
+
+
+def mel_levels(
+    spectrum: Spectrum,  # of the clip
+    settings: MelSettings,
+    *,
+    allow_empty: bool = False,  # whether a band may lie between two frequencies, and so read silence
+) -> np.ndarray:  # float32, shape (frames, n_mels), dB re power 1; not to be written to
+    "The bands of a clip, which its spectrum keeps: the mel spectrogram and the onsets of the tempogram share them."
+    rate, n_fft = spectrum.clip.sample_rate, spectrum.config.stft.n_fft
+    bank, _ = mel_bank(settings, sample_rate=rate, n_fft=n_fft, allow_empty=allow_empty)
+    if settings not in spectrum.levels:
+        spectrum.levels[settings] = mel_db(spectrum.power, bank=bank)
+    return spectrum.levels[settings]
 
 
 def mel_view(
@@ -89,6 +126,6 @@ def mel_view(
 ) -> View:  # n_mels rows, a column a frame, dB
     "Mel spectrogram; `librosa.power_to_db(librosa.feature.melspectrogram(y=y), ref=1.0, top_db=None)` is the oracle."
     config = spectrum.config
-    bank, middles = mel_bank(config.mel, sample_rate=spectrum.clip.sample_rate, n_fft=config.stft.n_fft)
-    values = mel_db(spectrum.power, bank=bank).T
-    return View("mel", np.ascontiguousarray(values), "dB", Axis("frequency", "Hz", middles), spectrum.time_axis)
+    values = mel_levels(spectrum, config.mel).T
+    _, middles = mel_bank(config.mel, sample_rate=spectrum.clip.sample_rate, n_fft=config.stft.n_fft)
+    return View("mel", values, "dB", Axis("frequency", "Hz", middles), spectrum.time_axis)

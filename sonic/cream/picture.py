@@ -10,18 +10,22 @@ from __future__ import annotations
 import difflib
 import io
 import os
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
+from isal import isal_zlib
 
 from ..config import Config, FftSettings, PictureSettings, SonicError
+from ..compiled import compiled
+from .resize import resize, spread
 from .spectrum import View
-from .tempogram import on_bpm_axis
+from .tempogram import tempo_rows
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'Picture', 'to_values', 'to_levels', 'level_range', 'fit', 'curve_axis', 'curve', 'amplitude_db',
@@ -64,7 +68,17 @@ def to_levels(
     high: float,  # value of level 255
 ) -> np.ndarray:  # uint8, same shape
     "Values as levels, rounded to the nearest."
-    return np.rint((np.clip(values, low, high) - low) * (255 / (high - low))).astype(np.uint8)
+    flat = np.asarray(values, np.float32).ravel()
+    return _levels(flat, np.float32(low), np.float32(high), np.float32(255 / (high - low))).reshape(values.shape)
+
+
+@compiled("uint8[::1](float32[::1], float32, float32, float32)")
+def _levels(values: np.ndarray, low: float, high: float, steps: float) -> np.ndarray:
+    "Values as levels, in one loop; `steps` of them a unit."
+    levels = np.empty(len(values), np.uint8)
+    for at in range(len(values)):
+        levels[at] = np.uint8(np.int32(np.rint((min(max(values[at], low), high) - low) * steps)))
+    return levels
 
 # %% ../../nbs/cream/11_picture.ipynb #73090d9f
 def level_range(
@@ -83,7 +97,7 @@ def level_range(
 
 # %% ../../nbs/cream/11_picture.ipynb #a8c6d5a2
 def fit(
-    values: np.ndarray,  # float32, shape (rows, columns)
+    values: np.ndarray,  # shape (rows, columns)
     *,
     height: int,  # px
     width: int,  # px
@@ -91,9 +105,7 @@ def fit(
 ) -> np.ndarray:  # float32, shape (height, width)
     "Values averaged where an axis shrinks, and interpolated where it grows."
     rows, columns = values.shape
-    values = cv2.resize(values, (width, rows), interpolation=cv2.INTER_AREA if columns > width else cv2.INTER_LINEAR)
-    grow = cv2.INTER_NEAREST_EXACT if repeat_rows else cv2.INTER_LINEAR
-    return cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA if rows > height else grow)
+    return resize(values, rows=spread(rows, height, repeat=repeat_rows), columns=spread(columns, width))
 
 # %% ../../nbs/cream/11_picture.ipynb #02271d44
 def curve_axis(
@@ -139,8 +151,8 @@ def _fill(
     height: int,  # px
 ) -> np.ndarray:  # uint8, shape (height, width), the top row first
     "Columns filled to the height of their level."
-    tops = np.ceil(levels * (height / 255))
-    return np.where(np.arange(height, 0, -1)[:, None] <= tops, levels, 0).astype(np.uint8)
+    tops = np.ceil(levels * (height / 255)).astype(np.uint16)
+    return (np.arange(height, 0, -1, dtype=np.uint16)[:, None] <= tops) * levels
 
 # %% ../../nbs/cream/11_picture.ipynb #a2b3de87
 @lru_cache(maxsize=8)
@@ -148,6 +160,16 @@ def palette(
     name: str,  # of a Matplotlib colour map
 ) -> np.ndarray:  # uint8, shape (256, 3), red green blue, read-only
     "The colours of the levels. Raises `SonicError` for a name that Matplotlib does not know."
+    with files("sonic.cream").joinpath("palettes.npz").open("rb") as file, np.load(file) as kept:
+        names = kept["names"].tolist()
+        steps = kept["steps"][names.index(name)] if name in names else None  # from level to level
+    table = _matplotlibs(name) if steps is None else np.add.accumulate(steps, dtype=np.uint8)
+    table.setflags(write=False)
+    return table
+
+
+def _matplotlibs(name: str) -> np.ndarray:
+    "A colour map that is not in the file."
     from matplotlib import colormaps
 
     if name not in colormaps:
@@ -155,9 +177,7 @@ def palette(
         raise SonicError(
             f"picture.colormap={name} is no Matplotlib colour map{f'; did you mean {near[0]}?' if near else ''}"
         )
-    table = colormaps[name].resampled(256)(np.arange(256), bytes=True)[:, :3].copy()
-    table.setflags(write=False)
-    return table
+    return colormaps[name].resampled(256)(np.arange(256), bytes=True)[:, :3]
 
 # %% ../../nbs/cream/11_picture.ipynb #2b623c71
 SUFFIXES = {"png": ".png", "grey": ".png", "jpeg": ".jpg", "webp": ".webp"}
@@ -171,20 +191,30 @@ def encode(
     "A picture file."
     colours = palette(settings.colormap)
     if settings.format in ("png", "grey"):
-        image = Image.fromarray(levels)
-        if settings.format == "png":
-            image.putpalette(colours.tobytes())
-        options: dict[str, Any] = {"format": "PNG", "compress_level": 1}
-    else:
-        image = Image.fromarray(colours[levels])
-        options = (
-            {"format": "WEBP", "lossless": True}
-            if settings.format == "webp"
-            else {"format": "JPEG", "quality": settings.quality}
-        )
+        return _png(levels, colours if settings.format == "png" else None)
+    if settings.format == "jpeg":
+        table = np.ascontiguousarray(colours[:, None, ::-1])  # blue green red
+        coloured = cv2.applyColorMap(np.ascontiguousarray(levels), table)
+        return cv2.imencode(".jpg", coloured, [cv2.IMWRITE_JPEG_QUALITY, settings.quality])[1].tobytes()
+    from PIL import Image
+
     file = io.BytesIO()
-    image.save(file, **options)
+    Image.fromarray(colours[levels]).save(file, format="WEBP", lossless=True)
     return file.getvalue()
+
+
+def _png(levels: np.ndarray, colours: np.ndarray | None) -> bytes:
+    "A PNG of 8 bits a pixel, with a palette or grey (W3C, PNG Specification, third edition)."
+    height, width = levels.shape
+    rows = np.empty((height, width + 1), np.uint8)
+    rows[:, 0] = 2  # each is kept as what it adds to the row above
+    rows[0, 1:] = levels[0]
+    np.subtract(levels[1:], levels[:-1], out=rows[1:, 1:])
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if colours is None else 3, 0, 0, 0)
+    plte = [] if colours is None else [b"PLTE" + colours.tobytes()]
+    chunks = [b"IHDR" + header, *plte, b"IDAT" + isal_zlib.compress(rows, 1), b"IEND"]
+    framed = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", isal_zlib.crc32(c)) for c in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
 def read_levels(
@@ -193,6 +223,8 @@ def read_levels(
     colormap: str,  # the one that it was written with
 ) -> np.ndarray:  # uint8, shape (height, width), the top row first
     "The levels of a picture file; of a colour picture without palette, the levels of the nearest colours."
+    from PIL import Image
+
     try:
         with Image.open(Path(path)) as image:
             pixels = np.asarray(image)
@@ -237,8 +269,11 @@ def picture(
     if view.name == "fft":
         levels = to_levels(curve(view, settings=config.fft, width=width), low=low, high=high)
         return Picture(_fill(levels, height), low, high, config.fft.unit, config.picture)
+    lanes, columns = view.values.shape
     if view.name == "tempogram" and config.tempogram.axis == "bpm":
         limits = {"bpm_min": config.tempogram.bpm_min, "bpm_max": config.tempogram.bpm_max}
-        view = on_bpm_axis(view, rows=height, **limits)
-    values = fit(np.clip(view.values, low, high), height=height, width=width, repeat_rows=view.name == "chroma")
+        rows = tempo_rows(lanes, step=float(view.row_axis.values[1]), rows=height, **limits)
+    else:
+        rows = spread(lanes, height, repeat=view.name == "chroma")
+    values = resize(view.values, rows=rows, columns=spread(columns, width), low=low, high=high)
     return Picture(to_levels(values, low=low, high=high)[::-1], low, high, view.unit, config.picture)

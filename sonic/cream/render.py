@@ -40,7 +40,7 @@ __all__ = ['MANIFEST', 'RECIPE', 'JOURNAL', 'RENDERER', 'Row', 'COLUMNS', 'recip
 
 # %% ../../nbs/cream/19_render.ipynb #8bac7831
 MANIFEST, RECIPE, JOURNAL = "manifest.parquet", "sonic.toml", ".journal.jsonl"
-RENDERER = 1  # goes up when the same settings give other pictures
+RENDERER = 2  # goes up when the same settings give other pictures
 
 
 def recipe_of(
@@ -52,7 +52,7 @@ def recipe_of(
 
 def _recipe_text(config: Config) -> str:
     "The text of the recipe: what made the pictures, and every setting."
-    libraries = ["numpy", "scipy", "soundfile", "soxr", "opencv-python-headless", "pillow", "matplotlib"]
+    libraries = ["numpy", "numba", "scipy", "soundfile", "soxr", "opencv-python-headless", "isal", "pillow"]
     made = {"sonic": __version__, "python": sys.version.split()[0], **{name: version(name) for name in libraries}}
     return config_text(config, recipe={"fingerprint": recipe_of(config), "renderer": RENDERER, "versions": made})
 

@@ -7,17 +7,18 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/sp
 # %% ../../nbs/cream/02_spectrum.ipynb #2e16a991
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
-import scipy.fft
 
 from ..config import Config, SonicError, StftSettings
 from .audio import Clip
+from .stft import frame_power
 
 # %% auto #0
-__all__ = ['COSINES', 'BLOCK', 'Axis', 'View', 'window', 'stft_power', 'Spectrum']
+__all__ = ['COSINES', 'Axis', 'View', 'window', 'stft_power', 'Spectrum']
 
 # %% ../../nbs/cream/02_spectrum.ipynb #a2054088
 @dataclass(frozen=True)
@@ -61,9 +62,6 @@ def window(
     return shape
 
 # %% ../../nbs/cream/02_spectrum.ipynb #2fc444e3
-BLOCK = 32  # frames transformed at a time
-
-
 def stft_power(
     samples: np.ndarray,  # float32, shape (n,)
     *,
@@ -71,13 +69,7 @@ def stft_power(
 ) -> np.ndarray:  # float32, shape (1 + n // hop_length, 1 + n_fft // 2)
     "Power of each frame's Fourier transform, a row a frame; `abs(librosa.stft(y)).T ** 2` is the oracle."
     shape = window(settings.window, settings.n_fft)
-    padded = np.pad(samples, settings.n_fft // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, settings.n_fft)[:: settings.hop_length]
-    power = np.empty((len(frames), settings.n_fft // 2 + 1), np.float32)
-    for start in range(0, len(frames), BLOCK):
-        block = scipy.fft.rfft(frames[start : start + BLOCK] * shape, axis=1)
-        power[start : start + BLOCK] = block.real**2 + block.imag**2
-    return power
+    return frame_power(samples, window=shape, hop_length=settings.hop_length).T
 
 # %% ../../nbs/cream/02_spectrum.ipynb #b9e82325
 @dataclass(frozen=True)
@@ -86,6 +78,7 @@ class Spectrum:
 
     clip: Clip
     config: Config = Config()
+    levels: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)  # of mel bands, by their settings
 
     def __post_init__(self) -> None:
         samples = self.clip.samples
@@ -107,6 +100,7 @@ class Spectrum:
         other = Spectrum(self.clip, config)
         if config.stft == self.config.stft and "power" in self.__dict__:
             other.__dict__["power"] = self.power
+            other.levels.update(self.levels)
         return other
 
     @property

@@ -8,17 +8,20 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/te
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
+import cv2
 import numpy as np
-import scipy.fft
 
 from ..config import MelSettings, SonicError, StftSettings
-from .mel import mel_bank, mel_db
+from ..compiled import compiled
+from .mel import mel_levels
+from .resize import Spread, resize, spread_of
 from .spectrum import Axis, Spectrum, View, window
 
 # %% auto #0
-__all__ = ['RANGE', 'BLOCK', 'onset_levels', 'mean_rise', 'onset_delay', 'onset_strength', 'local_autocorrelation',
-           'tempogram_view', 'on_bpm_axis']
+__all__ = ['RANGE', 'FAINT', 'onset_levels', 'mean_rise', 'onset_delay', 'onset_strength', 'local_autocorrelation',
+           'tempogram_view', 'tempo_rows', 'on_bpm_axis']
 
 # %% ../../nbs/cream/07_tempogram.ipynb #89548da4
 RANGE = 80  # dB below the loudest band of the clip, under which a rise does not count
@@ -28,9 +31,18 @@ def onset_levels(
     spectrum: Spectrum,  # of the clip
 ) -> np.ndarray:  # float32, shape (frames, 128), dB
     "The bands in which onsets are looked for."
-    rate, n_fft = spectrum.clip.sample_rate, spectrum.config.stft.n_fft
-    bank, _ = mel_bank(MelSettings(), sample_rate=rate, n_fft=n_fft, allow_empty=True)
-    return mel_db(spectrum.power, bank=bank)
+    return mel_levels(spectrum, MelSettings(), allow_empty=True)
+
+
+@compiled("float32[::1](float32[:, ::1], float32)")
+def _mean_rise(levels: Any, lowest: Any) -> Any:
+    rise = np.zeros(max(levels.shape[1] - 1, 0), np.float32)
+    for band in range(len(levels)):
+        row = levels[band]
+        for frame in range(len(rise)):
+            step = max(row[frame + 1], lowest) - max(row[frame], lowest)
+            rise[frame] += max(step, np.float32(0))
+    return rise / np.float32(len(levels))
 
 
 def mean_rise(
@@ -39,7 +51,7 @@ def mean_rise(
     lowest: float,  # dB; what lies below counts as this
 ) -> np.ndarray:  # float32, shape (frames - 1,), dB
     "How much the bands rise from each frame to the next, on average; falls count as 0."
-    return np.maximum(np.diff(np.maximum(levels, np.float32(lowest)), axis=0), 0).mean(axis=1)
+    return _mean_rise(np.ascontiguousarray(levels.T), np.float32(lowest))
 
 
 def onset_delay(
@@ -58,7 +70,73 @@ def onset_strength(
     return np.pad(rise, (onset_delay(spectrum.config.stft), 0))[: len(levels)]
 
 # %% ../../nbs/cream/07_tempogram.ipynb #1830766d
-BLOCK = 32  # frames transformed at a time
+FAINT = 1e-7  # share of the loudest window since the sums were made, below which they are made anew
+
+
+@compiled("void(float64[::1], int64, float64[:, ::1])", fastmath={"reassoc", "contract"})
+def _begin(x: Any, frame: int, sums: Any) -> None:
+    length = sums.shape[1]
+    sums[:] = 0
+    for n in range(length):
+        once, twice = 2 * np.pi * n / length, 4 * np.pi * n / length
+        weights = (1.0, np.cos(once), np.sin(once), np.cos(twice), np.sin(twice))
+        for wave in range(5):
+            weight, row = weights[wave] * x[frame + n], sums[wave]
+            for lag in range(length - n):
+                row[lag] += weight * x[frame + n + lag]
+
+
+@compiled("void(float64[::1], float64[::1], float64[:, ::1], float32[:, ::1])", fastmath={"reassoc", "contract"})
+def _slide(x: Any, window: Any, turns: Any, out: Any) -> None:
+    frames, length = out.shape
+    behind = x[::-1].copy()
+    sums, loudest = np.zeros((5, length)), 0.0
+    s, c1, d1, c2, d2 = sums[0], sums[1], sums[2], sums[3], sums[4]
+    in_c1, in_d1, in_c2, in_d2 = turns[0], turns[1], turns[2], turns[3]
+    at_s, at_c1, at_d1, at_c2, at_d2 = turns[4], turns[5], turns[6], turns[7], turns[8]
+    cos1, sin1 = np.cos(2 * np.pi / length), np.sin(2 * np.pi / length)
+    cos2, sin2 = np.cos(4 * np.pi / length), np.sin(4 * np.pi / length)
+    for frame in range(frames):
+        energy = whole = 0.0
+        for n in range(length):
+            square = x[frame + n] * x[frame + n]
+            whole += square
+            energy += window[n] * window[n] * square
+        if frame:
+            goes, comes = x[frame - 1], x[frame + length - 1]
+            with_going, with_coming = x[frame - 1 : frame + length - 1], behind[len(x) - frame - length :]
+            for lag in range(length):
+                leaves, enters = goes * with_going[lag], comes * with_coming[lag]
+                s[lag] += enters - leaves
+                real, imaginary = c1[lag] - leaves, d1[lag]
+                c1[lag] = cos1 * real + sin1 * imaginary + in_c1[lag] * enters
+                d1[lag] = cos1 * imaginary - sin1 * real + in_d1[lag] * enters
+                real, imaginary = c2[lag] - leaves, d2[lag]
+                c2[lag] = cos2 * real + sin2 * imaginary + in_c2[lag] * enters
+                d2[lag] = cos2 * imaginary - sin2 * real + in_d2[lag] * enters
+        loudest = max(loudest, whole)
+        if not frame or 0 < energy <= FAINT * loudest:
+            _begin(x, frame, sums)
+            loudest = whole
+        share, row = 1 / energy if energy > 0 else 0.0, out[frame]
+        for lag in range(length):
+            value = at_s[lag] * s[lag] + at_c1[lag] * c1[lag] + at_d1[lag] * d1[lag]
+            row[lag] = share * (value + at_c2[lag] * c2[lag] + at_d2[lag] * d2[lag])
+
+
+@lru_cache(maxsize=8)
+def _slide_turns(
+    length: int,  # of the window, frames
+) -> np.ndarray:  # float64, shape (9, length)
+    "For each lag: the waves at the sample that enters, and what each sum counts for."
+    lag = np.arange(length)
+    angle = 2 * np.pi * lag / length
+    enters = -2 * np.pi * (lag + 1) / length
+    return np.stack(
+        [np.cos(enters), np.sin(enters), np.cos(2 * enters), np.sin(2 * enters)]
+        + [(1 + np.cos(angle) / 2) / 4, -(1 + np.cos(angle)) / 4, np.sin(angle) / 4]
+        + [np.cos(angle) / 8, -np.sin(angle) / 8]
+    )
 
 
 def local_autocorrelation(
@@ -67,16 +145,9 @@ def local_autocorrelation(
     length: int,  # of the window, frames
 ) -> np.ndarray:  # float32, shape (length, frames): a row a lag
     "Each window compared with itself, shifted, as a share of its energy; `librosa.autocorrelate` is the oracle."
-    frames = np.lib.stride_tricks.sliding_window_view(padded, length)
-    shape = window("hann", length).astype(np.float32)
-    size = scipy.fft.next_fast_len(2 * length - 1, real=True)
-    values = np.empty((length, len(frames)), np.float32)
-    for start in range(0, len(frames), BLOCK):
-        spectra = scipy.fft.rfft(frames[start : start + BLOCK] * shape, n=size, axis=1)
-        lags = scipy.fft.irfft(spectra.real**2 + spectra.imag**2, n=size, axis=1)[:, :length]
-        energy = np.abs(lags).max(axis=1, keepdims=True)
-        values[:, start : start + BLOCK] = (lags / np.where(energy > 0, energy, 1)).T
-    return values
+    values = np.empty((len(padded) - length + 1, length), np.float32)
+    _slide(padded.astype(np.float64), np.array(window("hann", length)), _slide_turns(length), values)
+    return cv2.transpose(values)
 
 
 def tempogram_view(
@@ -91,14 +162,23 @@ def tempogram_view(
 
 # %% ../../nbs/cream/07_tempogram.ipynb #842539df
 @lru_cache(maxsize=8)
-def _lag_weights(
-    edges: tuple[float, ...],  # lags, falling: row `r` spans `edges[r]` to `edges[r + 1]`
+def tempo_rows(
     lags: int,  # how many there are
-) -> np.ndarray:  # float32, shape (rows, lags)
-    "Weights that give the mean, over each row's span, of the straight lines between neighbouring lags."
-    offset = np.clip(np.array(edges)[:, None] - np.arange(lags), -1, 1)
+    *,
+    step: float,  # s, from lag to lag
+    bpm_min: float = 30.0,  # BPM, lower edge of the lowest row
+    bpm_max: float = 300.0,  # BPM, upper edge of the highest row
+    rows: int = 244,  # how many, evenly spaced in log BPM
+) -> Spread:  # of the lags
+    "Means, over each row's span, of the straight lines between lags. Raises `SonicError` for more than a beat a lag."
+    if bpm_max * step > 60:
+        raise SonicError(
+            f"tempogram.bpm_max={bpm_max:g} must be at most {60 / step:.4g} BPM, a beat a frame; or take a smaller stft.hop_length"
+        )
+    edges = 60 / step / np.geomspace(bpm_min, bpm_max, rows + 1)  # in lags, falling
+    offset = np.clip(edges[:, None] - np.arange(lags), -1, 1)
     area = 0.5 + offset - offset * np.abs(offset) / 2  # of the triangle around each lag, left of each edge
-    return (np.diff(area, axis=0) / np.diff(edges)[:, None]).astype(np.float32)
+    return spread_of(np.diff(area, axis=0) / np.diff(edges)[:, None])
 
 
 def on_bpm_axis(
@@ -109,11 +189,7 @@ def on_bpm_axis(
     rows: int = 244,  # how many
 ) -> View:  # the same columns, a row a tempo, evenly spaced in log BPM
     "A tempogram with tempo upwards instead of lag. Raises `SonicError` for a tempo of more than a beat a frame."
-    step = view.row_axis.values[1]
-    if bpm_max * step > 60:
-        raise SonicError(
-            f"tempogram.bpm_max={bpm_max:g} must be at most {60 / step:.4g} BPM, a beat a frame; or take a smaller stft.hop_length"
-        )
+    lags, step = len(view.values), float(view.row_axis.values[1])
+    values = resize(view.values, rows=tempo_rows(lags, step=step, bpm_min=bpm_min, bpm_max=bpm_max, rows=rows))
     edges = np.geomspace(bpm_min, bpm_max, rows + 1)
-    values = _lag_weights(tuple(60 / step / edges), len(view.values)) @ view.values
     return View(view.name, values, view.unit, Axis("tempo", "BPM", np.sqrt(edges[:-1] * edges[1:])), view.column_axis)

@@ -38,7 +38,10 @@ def spectrum_of(
     **settings: Any,  # changes to them, dotted: `**{"mel.n_mels": 96}`
 ) -> Spectrum:
     "The transform that the views of a clip share, with its settings checked against the clip's rate."
-    return Spectrum(clip, (config or Config()).replace(**{**settings, "audio.sample_rate": clip.sample_rate}))
+    config = config or Config()
+    if settings or config.audio.sample_rate != clip.sample_rate:
+        config = config.replace(**{**settings, "audio.sample_rate": clip.sample_rate})
+    return Spectrum(clip, config)
 
 
 def views(

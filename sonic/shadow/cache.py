@@ -144,7 +144,7 @@ def _read(
 _LOCK = threading.Lock()  # of the counts
 _FULL, _LOOK = 0.9, 0.02  # of the limit: filled after trimming; written between two looks
 _ENTRY = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}\.safetensors")
-_PART = re.compile(r"../\.{1,2}[0-9a-f]{32}\.part(\.\d+\.tmp)?")
+_PART = re.compile(r"../\.{1,2}[0-9a-f]{32}\.part((\.\d+){2}\.tmp)?")
 
 
 class Cache:

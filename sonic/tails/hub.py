@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from ..config import Config
-from ..cream.audio import LOUDEST
+from ..cream.mono import LOUDEST
 from ..sections import SonicError
 from .contract import Contract
 from .embedder import Embedder
