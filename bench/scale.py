@@ -10,7 +10,7 @@ The tracks are a hundred songs of 15 seconds, each in as many versions as it tak
 so that every hundred is the same work; they stay in the user's cache, 0.3 MB each. The command runs as anyone would
 run it, and is watched from outside: memory is what all its processes have resident, and what they share is counted in
 each. Mixes (72 MB an hour, not kept) are drawn one after the other, each by a command of its own: one that lasts a
-little less than ten minutes is held whole, longer ones are drawn in blocks.
+little less than five minutes is held whole, longer ones are drawn in blocks.
 """
 
 from __future__ import annotations
@@ -256,7 +256,7 @@ def main() -> None:
         if options.png:
             draw(results["many"], options.png)
     if hours:
-        results["long"] = [long(minutes) for minutes in sorted({10.0, 20.0, 60.0 * hours})]
+        results["long"] = [long(minutes) for minutes in sorted({4.5, 20.0, 60.0 * hours})]
         tell_long(results["long"])
     write_file(options.json, json.dumps(results, indent=1).encode())
     print(f"\nwritten to {options.json}")

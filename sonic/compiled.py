@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 
 from .files import user_cache
 
 # %% auto #0
-__all__ = ['compiled']
+__all__ = ['compiled', 'aligned']
 
 # %% ../nbs/07_compiled.ipynb #a35e2be0
 def compiled(
@@ -38,3 +39,16 @@ def compiled(
             config.CACHE_DIR = own  # others have theirs
 
     return make
+
+# %% ../nbs/07_compiled.ipynb #8754c599
+def aligned(
+    rows: int,
+    length: int,
+) -> np.ndarray:  # float64, shape (rows, length or a little more), not initialised
+    "Rows that each begin at a line of the processor's cache, and no two at the same place of a page."
+    line, page = 8, 512  # numbers of 8 bytes
+    pitch = -(-length // line) * line
+    pitch += (9 * line - pitch) % page
+    space = np.empty(rows * pitch + line)
+    start = -space.ctypes.data // 8 % line
+    return space[start : start + rows * pitch].reshape(rows, pitch)

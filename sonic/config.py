@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self, get_args
 
 from pydantic import ValidationError, model_validator
@@ -123,8 +124,14 @@ def _dotted(settings: Mapping[str, Any]) -> dict[str, Any]:
 # %% ../nbs/02_config.ipynb #10518734
 def setting_names() -> list[str]:  # dotted, in the order of the sections
     "The name of every setting."
+    return list(_all_fields())
+
+
+@cache
+def _all_fields() -> dict[str, FieldInfo]:
+    "Every field by its dotted name."
     sections = {name: type(field.default) for name, field in Config.model_fields.items()}
-    return [f"{name}.{key}" for name, section in sections.items() for key in _fields(section)]
+    return {f"{name}.{key}": field for name, section in sections.items() for key, field in _fields(section).items()}
 
 
 def _fields(section: type[Section]) -> dict[str, FieldInfo]:
@@ -134,12 +141,11 @@ def _fields(section: type[Section]) -> dict[str, FieldInfo]:
 
 def _field(name: str) -> FieldInfo:
     "The field behind a dotted name."
-    if name not in setting_names():
+    if name not in _all_fields():
         near = difflib.get_close_matches(name, setting_names(), n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise SonicError(f"no setting is called {name}{hint} (`sonic config` lists all)")
-    section, _, key = name.partition(".")
-    return _fields(type(Config.model_fields[section].default))[key]
+    return _all_fields()[name]
 
 
 def _kinds(name: str) -> tuple[Any, ...]:

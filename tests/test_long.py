@@ -217,7 +217,6 @@ def test_memory_does_not_grow(tmp_path):
     assert taken[1] - taken[0] < 25, taken  # held whole it would be more than 200 MB
 
 
-@pytest.mark.skipif(not hasattr(renderer, "draw_long"), reason="render does not ask for it yet")
 def test_render_draws_long_tracks_in_blocks(track, small, tmp_path, monkeypatch):
     monkeypatch.setattr(renderer, "views_of", lambda *args, **kwargs: pytest.fail("the track was held whole"))
     monkeypatch.setattr(renderer, "_rehearse", lambda *args: None)  # it draws a clip

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..config import StftSettings
 from ..compiled import compiled
+from ..config import StftSettings
 from .filters import BINS
 from .spectrum import Axis, Spectrum, View, stft_power, window
 
@@ -48,6 +48,18 @@ def _mark_peaks(levels: Any, first: int, out: Any) -> None:
                 )
 
 
+@compiled("void(float32[::1], int64[::1], int64, float64[::1], float32[::1])")
+def _vertices(levels: Any, at: Any, apart: int, bins: Any, heights: Any) -> None:
+    "Where the parabola through three neighbours is highest; the middle one, if that is further than a bin away."
+    for n in range(len(at)):
+        left, middle, right = levels[at[n] - apart], levels[at[n]], levels[at[n] + apart]
+        curve = np.float64(left + right) - 2.0 * np.float64(middle)
+        slope = np.float64(right - left) / 2
+        shift = np.float32(-slope / curve) if abs(slope) < abs(curve) else np.float32(0)
+        bins[n] = at[n] // apart + np.float64(shift)
+        heights[n] = middle + np.float32(0.5) * ((right - left) / np.float32(2)) * shift
+
+
 def peaks(
     levels: np.ndarray,  # float32, shape (frames, bins): power or magnitude
     *,
@@ -60,19 +72,10 @@ def peaks(
     is_peak = np.empty((stop - first, len(levels)), np.bool_)
     by_bin = np.ascontiguousarray(levels.T)
     _mark_peaks(by_bin, first, is_peak)
-    bin, frame = np.divmod(np.flatnonzero(is_peak), len(levels))
-    bin += first
-    left, middle, right = (by_bin[bin + step, frame] for step in (-1, 0, 1))
-    shift = _vertex(left, middle, right)
-    height = middle + np.float32(0.5) * ((right - left) / 2) * shift
-    return ((bin + shift) * float(sample_rate) / n_fft).astype(np.float32), height
-
-
-def _vertex(left: np.ndarray, middle: np.ndarray, right: np.ndarray) -> np.ndarray:
-    "Where the parabola through three neighbours is highest, in bins from the middle; 0 if that is further than 1."
-    curve = (left + right).astype(np.float64) - 2.0 * middle
-    slope = (right - left).astype(np.float64) / 2
-    return np.divide(-slope, curve, out=np.zeros_like(curve), where=np.abs(slope) < np.abs(curve)).astype(np.float32)
+    at = np.flatnonzero(is_peak) + first * len(levels)
+    bin, height = np.empty(len(at)), np.empty(len(at), np.float32)
+    _vertices(by_bin.reshape(-1), at, len(levels), bin, height)
+    return (bin * float(sample_rate) / n_fft).astype(np.float32), height
 
 # %% ../../nbs/cream/05_chroma.ipynb #4467b757
 def tuning_of(

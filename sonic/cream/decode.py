@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -93,7 +93,7 @@ class Source:
     notes: list[str] = field(default_factory=list)  # what is odd about it
 
 # %% ../../nbs/cream/00_decode.ipynb #02b145f9
-BLOCK = 1 << 15  # frames decoded at a time: what is made of them stays in the processor's cache
+BLOCK = 1 << 16  # frames decoded at a time
 UNKNOWN = 1 << 40  # frames: libsndfile says a number beyond this where the header says none
 
 
@@ -111,23 +111,35 @@ def _sndfile(path: Path, file: BinaryIO) -> Any:
     return None
 
 # %% ../../nbs/cream/00_decode.ipynb #4e4060b7
-def _sndfile_blocks(source: Source, sound: Any, file: BinaryIO, at: int) -> Iterator[np.ndarray]:
+def _sndfile_blocks(
+    source: Source, sound: Any, at: int, file: BinaryIO, again: Callable[[], Any]
+) -> Iterator[np.ndarray]:
     "The frames from the one that `sound` stands at; after a fault, those before it."
     sound._info.seekable = 0
-    buffer = np.empty((BLOCK, sound.channels), np.float32)
+    buffer, blocks = np.empty((BLOCK, sound.channels), np.float32), 0
     while True:
-        buffer.fill(np.nan)
         try:
             block = sound.read(out=buffer[: sound.frames - at])
         except soundfile.LibsndfileError:
             source.damaged = True
-            yield buffer[: np.isfinite(buffer[:, 0]).sum()]
+            yield _before_fault(again(), buffer, blocks)
             break
         if not len(block):
             source.notes.extend(_unread(source.info, file))
             break
-        at += len(block)
+        at, blocks = at + len(block), blocks + 1
         yield block
+
+
+def _before_fault(sound: Any, buffer: np.ndarray, blocks: int) -> np.ndarray:
+    "The frames before a fault behind that many blocks, read once more: a read that fails does not say how many."
+    sound._info.seekable = 0
+    for _ in range(blocks):
+        sound.read(out=buffer)
+    buffer.fill(np.nan)
+    with sound, suppress(soundfile.LibsndfileError):
+        sound.read(out=buffer)
+    return buffer[: np.isfinite(buffer[:, 0]).sum()]
 
 # %% ../../nbs/cream/00_decode.ipynb #5f4df068
 def _unread(info: AudioInfo, file: BinaryIO) -> Iterator[str]:
@@ -154,11 +166,17 @@ def _declared(sound: Any, head: bytes, size: int) -> int | None:
 def _sndfile_source(sound: Any, path: Path, file: BinaryIO, head: bytes, size: int) -> Source:
     "The file as libsndfile reads it."
 
+    def again(start: int) -> Any:
+        opened = _sndfile(path, file)
+        if start:
+            opened.seek(start)
+        return opened
+
     def blocks(start: int) -> Iterator[np.ndarray]:
         try:
-            return _sndfile_blocks(source, sound, file, sound.seek(start) if start else 0)
+            return _sndfile_blocks(source, sound, sound.seek(start) if start else 0, file, lambda: again(start))
         except soundfile.LibsndfileError:  # a failed seek spoils the handle
-            return _behind(_sndfile_blocks(source, _sndfile(path, file), file, 0), start)
+            return _behind(_sndfile_blocks(source, again(0), 0, file, lambda: again(0)), start)
 
     seconds = sound.frames / sound.samplerate if sound.frames < UNKNOWN else None
     kind = sound.format.replace("WAVEX", "WAV")

@@ -59,7 +59,7 @@ def _keep_memory() -> None:
     with suppress(OSError, AttributeError):  # other systems have other libraries
         libc = ctypes.CDLL(None)
         libc.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, bytes: the most it takes
-        libc.mallopt(-1, 256 << 20)  # M_TRIM_THRESHOLD, bytes
+        libc.mallopt(-1, 64 << 20)  # M_TRIM_THRESHOLD, bytes
 
 
 def _settle_in() -> None:
@@ -80,6 +80,7 @@ def one_thread() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
     cv2.setNumThreads(1)
+    _keep_memory()
     if torch:
         torch.set_num_threads(1)
     try:

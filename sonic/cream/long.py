@@ -32,7 +32,7 @@ from .views import VIEWS, check_views
 __all__ = ['LONG', 'Drawn', 'draw_long']
 
 # %% ../../nbs/cream/12_long.ipynb #d5593888
-LONG = 600.0  # s: a track that lasts longer is drawn in blocks
+LONG = 300.0  # s: a track that lasts longer is drawn in blocks
 
 
 @dataclass(frozen=True)

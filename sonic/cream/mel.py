@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..config import MelSettings, SonicError
 from ..compiled import compiled
+from ..config import MelSettings, SonicError
 from .spectrum import Axis, Spectrum, View
 
 # %% auto #0
@@ -78,12 +78,12 @@ FLOOR = 1e-10  # the least power that is told apart from silence, as in `librosa
 
 
 @compiled(
-    "void(float32[:, ::1], Array(float32, 2, 'C', readonly=True), int64[::1], int64[::1], float32[:, ::1])",
+    "void(float32[:, ::1], Array(float32, 2, 'C', readonly=True), int64[::1], int64[::1], float32[:, ::1], int64, int64)",
     fastmath={"contract"},
 )
-def _weigh(power: Any, bank: Any, first: Any, stop: Any, out: Any) -> None:
-    for start in range(0, power.shape[1], 256):  # frames whose sums stay in the processor's first cache
-        end = min(start + 256, power.shape[1])
+def _weigh(power: Any, bank: Any, first: Any, stop: Any, out: Any, begin: int, behind: int) -> None:
+    for start in range(begin, behind, 256):  # frames whose sums stay in the processor's first cache
+        end = min(start + 256, behind)
         for band in range(len(bank)):
             total = out[band, start:end]
             total[:] = 0
@@ -99,12 +99,21 @@ def mel_db(
     bank: np.ndarray,  # float32, shape (bands, 1 + n_fft // 2)
 ) -> np.ndarray:  # float32, shape (frames, bands), dB re power 1
     "Level of each band in each frame, never below -100 dB."
-    some = bank > 0
-    first, stop = some.argmax(axis=1), np.where(some.any(axis=1), bank.shape[1] - some[:, ::-1].argmax(axis=1), 0)
     level = np.empty((len(bank), len(power)), np.float32)
-    _weigh(np.ascontiguousarray(power.T), bank, first, stop, level)
+    _weigh(np.ascontiguousarray(power.T), bank, *_spans(bank), level, 0, len(power))
+    return _to_db(level).T
+
+
+def _spans(bank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # int64, shape (bands,)
+    "The first frequency of each band, and the one behind its last."
+    some = bank > 0
+    return some.argmax(axis=1), np.where(some.any(axis=1), bank.shape[1] - some[:, ::-1].argmax(axis=1), 0)
+
+
+def _to_db(level: np.ndarray) -> np.ndarray:
+    "Power in dB, in place."
     np.log10(np.maximum(level, np.float32(FLOOR), out=level), out=level)
-    return np.multiply(level, np.float32(10), out=level).T
+    return np.multiply(level, np.float32(10), out=level)
 
 
 def mel_levels(
@@ -117,7 +126,9 @@ def mel_levels(
     rate, n_fft = spectrum.clip.sample_rate, spectrum.config.stft.n_fft
     bank, _ = mel_bank(settings, sample_rate=rate, n_fft=n_fft, allow_empty=allow_empty)
     if settings not in spectrum.levels:
-        spectrum.levels[settings] = mel_db(spectrum.power, bank=bank)
+        spans, level = _spans(bank), np.empty((len(bank), spectrum.frames), np.float32)
+        spectrum.transform(along=lambda power, *frames: _weigh(power, bank, *spans, level, *frames))
+        spectrum.levels[settings] = _to_db(level).T
     return spectrum.levels[settings]
 
 

@@ -24,9 +24,10 @@ import numpy as np
 from .. import __version__
 from ..config import Config, SonicError, fingerprint
 from ..configfile import config_text
-from .audio import Clip, load
+from .audio import Clip
 from .jobs import Outcome, check_jobs, run
 from .layouts import open_collection
+from .long import Drawn, draw_long
 from .picture import SUFFIXES, encode, peak_of, picture
 from .views import VIEWS, check_views
 from .views import views as views_of
@@ -68,21 +69,29 @@ class _Track:
 
 def _render_track(track: _Track, *, out: Path, config: Config, arrays: bool) -> dict[str, Any]:
     "Write the pictures of one track; the columns of its manifest row that this settles."
-    audio = config.audio
-    clip = load(track.path, sample_rate=audio.sample_rate, offset=audio.offset, duration=audio.duration)
-    row: dict[str, Any] = {"seconds": clip.seconds, "sample_rate": clip.sample_rate}
-    for name, view in views_of(clip, track.pictures, config=config).items():
-        write_file(out / track.pictures[name], encode(picture(view, config=config).levels, settings=config.picture))
-        array = _array_path(out, track.pictures[name])
-        if arrays or array.exists():  # one that is there would be of another recipe
-            file = io.BytesIO()
-            np.save(file, view.values)
-            write_file(array, file.getvalue())
-        if name in ("mel", "fft"):  # their levels depend on it
-            row[f"{name}_peak"] = peak_of(view, config=config)
-        row[name] = track.pictures[name]
-    notes = [*clip.notes, *([] if clip.samples.any() else ["the clip is silent"])]
+    beside = {name: _array_path(out, path) for name, path in track.pictures.items()}
+    beside = {name: path for name, path in beside.items() if arrays or path.exists()}  # there, it is of another recipe
+    drawn = draw_long(track.path, track.pictures, config=config, arrays=beside)
+    if isinstance(drawn, Clip):
+        drawn = _draw_clip(drawn, track.pictures, config=config, arrays=beside)
+    for name, path in track.pictures.items():
+        write_file(out / path, encode(drawn.pictures[name].levels, settings=config.picture))
+    row = {"seconds": drawn.seconds, "sample_rate": drawn.sample_rate, **track.pictures}
+    row |= {f"{name}_peak": peak for name, peak in drawn.peaks.items()}  # their levels depend on it
+    notes = [*drawn.notes, *(["the clip is silent"] if drawn.silent else [])]
     return row | {"status": "warned" if notes else "done", "reason": "; ".join(notes)}
+
+
+def _draw_clip(clip: Clip, names: Collection[str], *, config: Config, arrays: dict[str, Path]) -> Drawn:
+    "The pictures of a track that is held whole."
+    views = views_of(clip, names, config=config)
+    for name, path in arrays.items():
+        file = io.BytesIO()
+        np.save(file, views[name].values)
+        write_file(path, file.getvalue())
+    pictures = {name: picture(view, config=config) for name, view in views.items()}
+    peaks = {name: peak_of(views[name], config=config) for name in ("mel", "fft") if name in views}
+    return Drawn(pictures, peaks, clip.seconds, clip.sample_rate, clip.notes, not clip.samples.any())
 
 
 def _array_path(out: Path, picture_path: str) -> Path:

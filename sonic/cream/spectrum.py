@@ -7,6 +7,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/sp
 # %% ../../nbs/cream/02_spectrum.ipynb #2e16a991
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -66,10 +67,11 @@ def stft_power(
     samples: np.ndarray,  # float32, shape (n,)
     *,
     settings: StftSettings,  # length, step and window of the frames
+    along: Callable[[np.ndarray, int, int], None] | None = None,  # see `frame_power`
 ) -> np.ndarray:  # float32, shape (1 + n // hop_length, 1 + n_fft // 2)
     "Power of each frame's Fourier transform, a row a frame; `abs(librosa.stft(y)).T ** 2` is the oracle."
     shape = window(settings.window, settings.n_fft)
-    return frame_power(samples, window=shape, hop_length=settings.hop_length).T
+    return frame_power(samples, window=shape, hop_length=settings.hop_length, along=along).T
 
 # %% ../../nbs/cream/02_spectrum.ipynb #b9e82325
 @dataclass(frozen=True)
@@ -90,7 +92,18 @@ class Spectrum:
     @cached_property
     def power(self) -> np.ndarray:  # float32, shape (frames, 1 + n_fft // 2)
         "Power of every frame and frequency."
-        return stft_power(self.clip.samples, settings=self.config.stft)
+        return self.transform()
+
+    def transform(
+        self,
+        along: Callable[[np.ndarray, int, int], None] | None = None,  # see `frame_power`
+    ) -> np.ndarray:  # float32, shape (frames, 1 + n_fft // 2)
+        "The power, with something to be done along with it."
+        if "power" not in self.__dict__:
+            self.__dict__["power"] = stft_power(self.clip.samples, settings=self.config.stft, along=along)
+        elif along:
+            along(np.ascontiguousarray(self.power.T), 0, len(self.power))
+        return self.power
 
     def under(
         self,
@@ -102,6 +115,11 @@ class Spectrum:
             other.__dict__["power"] = self.power
             other.levels.update(self.levels)
         return other
+
+    @property
+    def frames(self) -> int:
+        "How many there are."
+        return 1 + len(self.clip.samples) // self.config.stft.hop_length
 
     @property
     def frequencies(self) -> np.ndarray:  # Hz, shape (1 + n_fft // 2,)

@@ -18,13 +18,16 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..compiled import compiled
+from ..compiled import aligned, compiled
 
 # %% auto #0
-__all__ = ['LANES', 'frame_power']
+__all__ = ['LANES', 'TOGETHER', 'frame_power']
 
 # %% ../../nbs/cream/01_stft.ipynb #57dbc60a
 LANES = 8  # frames at a time
+TOGETHER = (
+    1 << 16
+)  # samples of which the power, half a megabyte for usual frames, is still in the cache when they are done
 _F32, _F64 = (ir.VectorType(kind, LANES) for kind in (ir.FloatType(), ir.DoubleType()))
 
 
@@ -187,14 +190,25 @@ def _powers(
 
 # %% ../../nbs/cream/01_stft.ipynb #133a250e
 @compiled(
-    "void(float32[:, ::1], int64[::1], float64[::1], int64[::1], float64[::1], float64[::1], float64[:, ::1], float32[:, ::1])"
+    "void(float32[:, ::1], int64[::1], float64[::1], int64[::1], float64[::1], float64[::1], float64[:, ::1],"
+    "float32[:, ::1], int64, int64)"
 )
 def _transform(
-    pieces: Any, places: Any, window: Any, radices: Any, turns: Any, last_turns: Any, work: Any, out: Any
+    pieces: Any,
+    places: Any,
+    window: Any,
+    radices: Any,
+    turns: Any,
+    last_turns: Any,
+    work: Any,
+    out: Any,
+    start: int,
+    stop: int,
 ) -> None:
     half, frames, samples, power = len(window) // 2, out.shape[1], pieces.reshape(-1), out.reshape(-1)
-    for start in range(0, frames, LANES):
-        frame = min(start, frames - LANES)  # the last eight may begin among those before
+    for begin in range(start, stop, LANES):
+        frame = min(begin, stop - LANES)  # the last eight may begin among those before
+        piece = frame - start
         re, im, re_out, im_out = work[0], work[1], work[2], work[3]
         length, apart, turn = half, LANES, 0
         for radix in radices:
@@ -203,9 +217,9 @@ def _transform(
                 for n in range(length):
                     to, at = n * radix * LANES, turn + n * (2 * radix - 2)
                     if radix == 8:
-                        _FIRST_8(samples, frame, places, window, 2 * n, 2 * gap, re_out, im_out, to, LANES, turns, at)
+                        _FIRST_8(samples, piece, places, window, 2 * n, 2 * gap, re_out, im_out, to, LANES, turns, at)
                     else:
-                        _FIRST_4(samples, frame, places, window, 2 * n, 2 * gap, re_out, im_out, to, LANES, turns, at)
+                        _FIRST_4(samples, piece, places, window, 2 * n, 2 * gap, re_out, im_out, to, LANES, turns, at)
             else:
                 for n in range(length):
                     to, at = n * radix * apart, turn + n * (2 * radix - 2)
@@ -243,34 +257,47 @@ def _passes(
     return np.array(radices), np.concatenate(turns).view(float), last.view(float)
 
 
-def _workspace(half: int) -> np.ndarray:  # float64, shape (4, more than half * LANES)
-    "Four arrays that begin at a line of the processor's cache, and not four at the same place of it."
-    length = half * LANES + 24 * LANES
-    space = np.empty(4 * length + LANES)
-    start = -space.ctypes.data // 8 % LANES
-    return space[start : start + 4 * length].reshape(4, length)
-
-
 def frame_power(
     samples: np.ndarray,  # float32, shape (n,)
     *,
     window: np.ndarray,  # float64, shape (n_fft,)
     hop_length: int,  # samples from one frame to the next
+    along: Callable[[np.ndarray, int, int], None] | None = None,  # called with the power, and the frames just done
 ) -> np.ndarray:  # float32, shape (1 + n_fft // 2, 1 + n // hop_length): a row a frequency, a column a frame
     "Power of each frame's Fourier transform, half a frame of zeros before and behind; `abs(librosa.stft(y)) ** 2` is the oracle."
     n_fft, frames = len(window), 1 + len(samples) // hop_length
     if n_fft < 8 or n_fft & (n_fft - 1):
-        return _by_scipy(samples, window, hop_length)
-    wide = max(frames, LANES)
-    pieces = np.zeros((wide + -(-n_fft // hop_length), hop_length), np.float32)
-    used = min(len(samples), pieces.size - n_fft // 2)
-    pieces.reshape(-1)[n_fft // 2 : n_fft // 2 + used] = samples[:used]
+        power = _by_scipy(samples, window, hop_length)
+        if along:
+            along(power, 0, frames)
+        return power
+    wide, at_once = max(frames, LANES), max(TOGETHER // hop_length, LANES)
     power = np.empty((1 + n_fft // 2, wide), np.float32)
-    sample = np.arange(n_fft)
-    places = sample % hop_length * len(pieces) + sample // hop_length
-    transposed, work = cv2.transpose(pieces), _workspace(n_fft // 2)
-    _transform(transposed, places, np.array(window), *_passes(n_fft // 2), work, power)
+    tables, work = (np.array(window), *_passes(n_fft // 2)), aligned(4, n_fft // 2 * LANES)
+    for start in range(0, wide, at_once):
+        stop = min(start + at_once, wide)
+        first = min(start, stop - LANES)
+        pieces = _pieces(samples, first * hop_length - n_fft // 2, stop - first + -(-n_fft // hop_length), hop_length)
+        _transform(pieces, _places(n_fft, *pieces.shape), *tables, work, power, first, stop)
+        if along:
+            along(power, start, min(stop, frames))
     return power if wide == frames else np.ascontiguousarray(power[:, :frames])
+
+
+@lru_cache(maxsize=8)
+def _places(n_fft: int, hop_length: int, columns: int) -> np.ndarray:
+    "Where the samples of the first frame lie among the pieces."
+    sample = np.arange(n_fft)
+    return sample % hop_length * columns + sample // hop_length
+
+
+def _pieces(samples: np.ndarray, start: int, columns: int, hop_length: int) -> np.ndarray:
+    "A stretch of samples cut into hops, a hop a column; zeros where there are none."
+    stretch = np.zeros((columns, hop_length), np.float32)
+    stop = min(start + stretch.size, len(samples))
+    if stop > start:
+        stretch.reshape(-1)[max(-start, 0) : stop - start] = samples[max(start, 0) : stop]
+    return cv2.transpose(stretch)
 
 
 def _by_scipy(samples: np.ndarray, window: np.ndarray, hop_length: int) -> np.ndarray:

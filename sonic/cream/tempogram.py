@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..compiled import aligned, compiled
 from ..config import MelSettings, SonicError, StftSettings
-from ..compiled import compiled
 from .mel import mel_levels
 from .resize import Spread, resize, spread_of
 from .spectrum import Axis, Spectrum, View, window
@@ -73,9 +73,8 @@ def onset_strength(
 FAINT = 1e-7  # share of the loudest window since the sums were made, below which they are made anew
 
 
-@compiled("void(float64[::1], int64, float64[:, ::1])", fastmath={"reassoc", "contract"})
-def _begin(x: Any, frame: int, sums: Any) -> None:
-    length = sums.shape[1]
+@compiled("void(float64[::1], int64, int64, float64[:, ::1])", fastmath={"reassoc", "contract"})
+def _begin(x: Any, frame: int, length: int, sums: Any) -> None:
     sums[:] = 0
     for n in range(length):
         once, twice = 2 * np.pi * n / length, 4 * np.pi * n / length
@@ -86,11 +85,13 @@ def _begin(x: Any, frame: int, sums: Any) -> None:
                 row[lag] += weight * x[frame + n + lag]
 
 
-@compiled("void(float64[::1], float64[::1], float64[:, ::1], float32[:, ::1])", fastmath={"reassoc", "contract"})
-def _slide(x: Any, window: Any, turns: Any, out: Any) -> None:
+@compiled(
+    "void(float64[::1], float64[::1], float64[:, ::1], float64[:, ::1], float32[:, ::1])",
+    fastmath={"reassoc", "contract"},
+)
+def _slide(x: Any, window: Any, turns: Any, sums: Any, out: Any) -> None:
     frames, length = out.shape
-    behind = x[::-1].copy()
-    sums, loudest = np.zeros((5, length)), 0.0
+    behind, loudest = x[::-1].copy(), 0.0
     s, c1, d1, c2, d2 = sums[0], sums[1], sums[2], sums[3], sums[4]
     in_c1, in_d1, in_c2, in_d2 = turns[0], turns[1], turns[2], turns[3]
     at_s, at_c1, at_d1, at_c2, at_d2 = turns[4], turns[5], turns[6], turns[7], turns[8]
@@ -116,7 +117,7 @@ def _slide(x: Any, window: Any, turns: Any, out: Any) -> None:
                 d2[lag] = cos2 * imaginary - sin2 * real + in_d2[lag] * enters
         loudest = max(loudest, whole)
         if not frame or 0 < energy <= FAINT * loudest:
-            _begin(x, frame, sums)
+            _begin(x, frame, length, sums)
             loudest = whole
         share, row = 1 / energy if energy > 0 else 0.0, out[frame]
         for lag in range(length):
@@ -127,16 +128,16 @@ def _slide(x: Any, window: Any, turns: Any, out: Any) -> None:
 @lru_cache(maxsize=8)
 def _slide_turns(
     length: int,  # of the window, frames
-) -> np.ndarray:  # float64, shape (9, length)
+) -> np.ndarray:  # float64, shape (9, length or a little more)
     "For each lag: the waves at the sample that enters, and what each sum counts for."
     lag = np.arange(length)
     angle = 2 * np.pi * lag / length
     enters = -2 * np.pi * (lag + 1) / length
-    return np.stack(
-        [np.cos(enters), np.sin(enters), np.cos(2 * enters), np.sin(2 * enters)]
-        + [(1 + np.cos(angle) / 2) / 4, -(1 + np.cos(angle)) / 4, np.sin(angle) / 4]
-        + [np.cos(angle) / 8, -np.sin(angle) / 8]
-    )
+    turns = aligned(9, length)
+    turns[:4, :length] = np.cos(enters), np.sin(enters), np.cos(2 * enters), np.sin(2 * enters)
+    turns[4:7, :length] = (1 + np.cos(angle) / 2) / 4, -(1 + np.cos(angle)) / 4, np.sin(angle) / 4
+    turns[7:, :length] = np.cos(angle) / 8, -np.sin(angle) / 8
+    return turns
 
 
 def local_autocorrelation(
@@ -146,7 +147,8 @@ def local_autocorrelation(
 ) -> np.ndarray:  # float32, shape (length, frames): a row a lag
     "Each window compared with itself, shifted, as a share of its energy; `librosa.autocorrelate` is the oracle."
     values = np.empty((len(padded) - length + 1, length), np.float32)
-    _slide(padded.astype(np.float64), np.array(window("hann", length)), _slide_turns(length), values)
+    shape, sums = np.array(window("hann", length)), aligned(5, length)
+    _slide(padded.astype(np.float64), shape, _slide_turns(length), sums, values)
     return cv2.transpose(values)
 
 
