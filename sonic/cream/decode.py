@@ -111,9 +111,7 @@ def _sndfile(path: Path, file: BinaryIO) -> Any:
     return None
 
 # %% ../../nbs/cream/00_decode.ipynb #4e4060b7
-def _sndfile_blocks(
-    source: Source, sound: Any, at: int, file: BinaryIO, again: Callable[[], Any]
-) -> Iterator[np.ndarray]:
+def _sndfile_blocks(source: Source, sound: Any, at: int, file: BinaryIO, again: Callable) -> Iterator[np.ndarray]:
     "The frames from the one that `sound` stands at; after a fault, those before it."
     sound._info.seekable = 0
     buffer, blocks = np.empty((BLOCK, sound.channels), np.float32), 0

@@ -90,7 +90,7 @@ def _draw_clip(clip: Clip, names: Collection[str], *, config: Config, arrays: di
         np.save(file, views[name].values)
         write_file(path, file.getvalue())
     pictures = {name: picture(view, config=config) for name, view in views.items()}
-    peaks = {name: peak_of(views[name], config=config) for name in ("mel", "fft") if name in views}
+    peaks: dict[str, float] = {name: peak_of(views[name], config=config) for name in ("mel", "fft") if name in views}
     return Drawn(pictures, peaks, clip.seconds, clip.sample_rate, clip.notes, not clip.samples.any())
 
 

@@ -7,254 +7,20 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/st
 # %% ../../nbs/cream/01_stft.ipynb #27edad12
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from ..compiled import aligned, compiled
+from ..compiled import aligned
+from .lanes import LANES, passes, transform
 
 # %% auto #0
-__all__ = ['LANES', 'TOGETHER', 'frame_power']
+__all__ = ['TOGETHER', 'frame_power']
 
 # %% ../../nbs/cream/01_stft.ipynb #57dbc60a
-LANES = 8  # frames at a time
-TOGETHER = (
-    1 << 16
-)  # samples of which the power, half a megabyte for usual frames, is still in the cache when they are done
-_F32, _F64 = (ir.VectorType(kind, LANES) for kind in (ir.FloatType(), ir.DoubleType()))
-
-
-class _Lanes:
-    "Instructions on eight lanes."
-
-    def __init__(self, builder: Any) -> None:
-        self.builder = builder
-
-    def load(self, data: Any, at: Any, vector: Any = _F64) -> Any:
-        return self.builder.load(self._place(data, at, vector), align=4)
-
-    def store(self, value: Any, data: Any, at: Any) -> None:
-        self.builder.store(value, self._place(data, at, value.type), align=4)
-
-    def _place(self, data: Any, at: Any, vector: Any) -> Any:
-        return self.builder.bitcast(self.builder.gep(data, [at]), vector.as_pointer())
-
-    def number(self, data: Any, at: Any) -> Any:
-        "One number, in all lanes."
-        return self.spread(self.builder.load(self.builder.gep(data, [at])))
-
-    def spread(self, number: Any) -> Any:
-        nothing, index = ir.Constant(_F64, ir.Undefined), ir.IntType(32)
-        first = self.builder.insert_element(nothing, number, ir.Constant(index, 0))
-        return self.builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
-
-    def add(self, a: Any, b: Any) -> Any:
-        return self.builder.fadd(a, b, flags=("contract",))  # a product and a sum may be one instruction
-
-    def sub(self, a: Any, b: Any) -> Any:
-        return self.builder.fsub(a, b, flags=("contract",))
-
-    def mul(self, a: Any, b: Any) -> Any:
-        return self.builder.fmul(a, b, flags=("contract",))
-
-    def turned(self, re: Any, im: Any, cos: Any, sin: Any) -> tuple[Any, Any]:
-        "A complex number times `cos + i sin`."
-        return self.sub(self.mul(re, cos), self.mul(im, sin)), self.add(self.mul(re, sin), self.mul(im, cos))
-
-    def nth(self, base: Any, step: Any, n: int) -> Any:
-        return self.builder.add(base, self.builder.mul(step, ir.Constant(step.type, n)))
-
-
-def _in_lanes(emit: Callable[..., None]) -> Any:
-    "A function for kernels, from one that writes its instructions; arrays come to it as the place of their numbers."
-
-    def typed(typing: Any, *kinds: Any) -> Any:
-        def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            plain = []
-            for kind, arg in zip(kinds, args, strict=True):
-                is_array = isinstance(kind, types.Array)
-                plain.append(context.make_array(kind)(context, builder, arg).data if is_array else arg)
-            emit(_Lanes(builder), *plain)
-            return context.get_dummy_value()
-
-        return types.void(*kinds), write
-
-    typed.__signature__ = inspect.signature(emit)  # type: ignore[attr-defined]  # Numba counts the arguments
-    return intrinsic(typed)
-
-# %% ../../nbs/cream/01_stft.ipynb #c78eae11
-def _transformed(v: _Lanes, numbers: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    "Fourier transform of two, four or eight complex numbers."
-    if len(numbers) == 1:
-        return numbers
-    even, odd = _transformed(v, numbers[::2]), _transformed(v, numbers[1::2])
-    half = len(even)
-    turned = [_eighths(v, *number, turn * 4 // half) for turn, number in enumerate(odd)]
-    both = list(zip(even, turned, strict=True))
-    return [(v.add(a, c), v.add(b, d)) for (a, b), (c, d) in both] + [
-        (v.sub(a, c), v.sub(b, d)) for (a, b), (c, d) in both
-    ]
-
-
-def _eighths(v: _Lanes, re: Any, im: Any, turns: int) -> tuple[Any, Any]:
-    "A complex number turned back by eighths of a circle, at most three."
-    if turns >= 2:
-        re, im = im, v.sub(ir.Constant(_F64, [-0.0] * LANES), re)
-    if turns % 2:
-        root = ir.Constant(_F64, [0.5**0.5] * LANES)
-        re, im = v.mul(v.add(re, im), root), v.mul(v.sub(im, re), root)
-    return re, im
-
-
-def _put(v: _Lanes, numbers: list[Any], re: Any, im: Any, to: Any, step: Any, turns: Any, turn: Any) -> None:
-    "The transform of the numbers, turned."
-    for n, (real, imaginary) in enumerate(_transformed(v, numbers)):
-        if n:
-            cos, sin = (v.number(turns, v.builder.add(turn, turn.type(2 * n - 2 + part))) for part in range(2))
-            real, imaginary = v.turned(real, imaginary, cos, sin)
-        v.store(real, re, v.nth(to, step, n))
-        v.store(imaginary, im, v.nth(to, step, n))
-
-
-def _butterfly(radix: int) -> Any:
-    def emit(
-        v: _Lanes,
-        re: Any,
-        im: Any,
-        at: Any,
-        gap: Any,
-        re_out: Any,
-        im_out: Any,
-        to: Any,
-        step: Any,
-        turns: Any,
-        turn: Any,
-    ) -> None:
-        places = [v.nth(at, gap, n) for n in range(radix)]
-        _put(v, [(v.load(re, at), v.load(im, at)) for at in places], re_out, im_out, to, step, turns, turn)
-
-    return _in_lanes(emit)
-
-
-def _first_butterfly(radix: int) -> Any:
-    def emit(
-        v: _Lanes,
-        samples: Any,
-        frame: Any,
-        places: Any,
-        window: Any,
-        at: Any,
-        gap: Any,
-        re: Any,
-        im: Any,
-        to: Any,
-        step: Any,
-        turns: Any,
-        turn: Any,
-    ) -> None:
-        def sample(n: Any) -> Any:
-            place = v.builder.load(v.builder.gep(places, [n]))
-            read = v.builder.fpext(v.load(samples, v.builder.add(place, frame), _F32), _F64)
-            return v.mul(read, v.number(window, n))
-
-        evens = [v.nth(at, gap, n) for n in range(radix)]
-        numbers = [(sample(even), sample(v.builder.add(even, even.type(1)))) for even in evens]
-        _put(v, numbers, re, im, to, step, turns, turn)
-
-    return _in_lanes(emit)
-
-
-_FIRST_4, _FIRST_8, _NEXT_4, _NEXT_8 = _first_butterfly(4), _first_butterfly(8), _butterfly(4), _butterfly(8)
-
-
-@_in_lanes
-def _powers(
-    v: _Lanes, re: Any, im: Any, at: Any, mirror: Any, turns: Any, turn: Any, out: Any, to: Any, too: Any
-) -> None:
-    (ar, ai), (br, bi) = ((v.load(re, place), v.load(im, place)) for place in (at, mirror))
-    angle = [v.number(turns, v.builder.add(turn, turn.type(part))) for part in range(2)]
-    even_r, even_i = v.add(ar, br), v.sub(ai, bi)
-    odd_r, odd_i = v.turned(v.add(ai, bi), v.sub(br, ar), *angle)
-    quarter = ir.Constant(_F64, [0.25] * LANES)  # both parts are twice too large
-    for place, join in ((to, v.add), (too, v.sub)):
-        real, imaginary = join(even_r, odd_r), join(even_i, odd_i)
-        power = v.mul(v.add(v.mul(real, real), v.mul(imaginary, imaginary)), quarter)
-        v.store(v.builder.fptrunc(power, _F32), out, place)
-
-# %% ../../nbs/cream/01_stft.ipynb #133a250e
-@compiled(
-    "void(float32[:, ::1], int64[::1], float64[::1], int64[::1], float64[::1], float64[::1], float64[:, ::1],"
-    "float32[:, ::1], int64, int64)"
-)
-def _transform(
-    pieces: Any,
-    places: Any,
-    window: Any,
-    radices: Any,
-    turns: Any,
-    last_turns: Any,
-    work: Any,
-    out: Any,
-    start: int,
-    stop: int,
-) -> None:
-    half, frames, samples, power = len(window) // 2, out.shape[1], pieces.reshape(-1), out.reshape(-1)
-    for begin in range(start, stop, LANES):
-        frame = min(begin, stop - LANES)  # the last eight may begin among those before
-        piece = frame - start
-        re, im, re_out, im_out = work[0], work[1], work[2], work[3]
-        length, apart, turn = half, LANES, 0
-        for radix in radices:
-            gap, length = half // radix, length // radix
-            if apart == LANES:
-                for n in range(length):
-                    to, at = n * radix * LANES, turn + n * (2 * radix - 2)
-                    if radix == 8:
-                        _FIRST_8(samples, piece, places, window, 2 * n, 2 * gap, re_out, im_out, to, LANES, turns, at)
-                    else:
-                        _FIRST_4(samples, piece, places, window, 2 * n, 2 * gap, re_out, im_out, to, LANES, turns, at)
-            else:
-                for n in range(length):
-                    to, at = n * radix * apart, turn + n * (2 * radix - 2)
-                    for lane in range(0, apart, LANES):
-                        of = n * apart + lane
-                        if radix == 8:
-                            _NEXT_8(re, im, of, gap * LANES, re_out, im_out, to + lane, apart, turns, at)
-                        else:
-                            _NEXT_4(re, im, of, gap * LANES, re_out, im_out, to + lane, apart, turns, at)
-            turn += length * (2 * radix - 2)
-            apart *= radix
-            re, im, re_out, im_out = re_out, im_out, re, im
-        for lane in range(LANES):
-            power[frame + lane] = (re[lane] + im[lane]) ** 2
-            power[half * frames + frame + lane] = (re[lane] - im[lane]) ** 2
-        for n in range(1, half // 2 + 1):
-            to, too = n * frames + frame, (half - n) * frames + frame
-            _powers(re, im, n * LANES, (half - n) * LANES, last_turns, 2 * n, power, to, too)
-
-
-@lru_cache(maxsize=8)
-def _passes(
-    half: int,  # complex numbers that are transformed, a power of two from 4
-) -> tuple[
-    np.ndarray, np.ndarray, np.ndarray
-]:  # int64; float64: cosines and sines in the order in which they are wanted
-    "The radix of each pass; the turns of the butterflies, and those of the last step."
-    bits, turns, length = half.bit_length() - 1, [], half
-    fours = -bits % 3
-    radices = [8] * ((bits - 2 * fours) // 3) + [4] * fours
-    for radix in radices:
-        length //= radix
-        turns.append(np.exp(-2j * np.pi * np.outer(np.arange(length), np.arange(1, radix)) / (length * radix)).ravel())
-    last = np.exp(-1j * np.pi * np.arange(half // 2 + 1) / half)
-    return np.array(radices), np.concatenate(turns).view(float), last.view(float)
+TOGETHER = 1 << 16  # samples; the power of their frames is half a megabyte, and still in the cache when they are done
 
 
 def frame_power(
@@ -273,12 +39,12 @@ def frame_power(
         return power
     wide, at_once = max(frames, LANES), max(TOGETHER // hop_length, LANES)
     power = np.empty((1 + n_fft // 2, wide), np.float32)
-    tables, work = (np.array(window), *_passes(n_fft // 2)), aligned(4, n_fft // 2 * LANES)
+    tables, work = (np.array(window), *passes(n_fft // 2)), aligned(4, n_fft // 2 * LANES)
     for start in range(0, wide, at_once):
         stop = min(start + at_once, wide)
         first = min(start, stop - LANES)
         pieces = _pieces(samples, first * hop_length - n_fft // 2, stop - first + -(-n_fft // hop_length), hop_length)
-        _transform(pieces, _places(n_fft, *pieces.shape), *tables, work, power, first, stop)
+        transform(pieces, _places(n_fft, *pieces.shape), *tables, work, power, first, stop)
         if along:
             along(power, start, min(stop, frames))
     return power if wide == frames else np.ascontiguousarray(power[:, :frames])
