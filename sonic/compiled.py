@@ -8,7 +8,9 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/compiled
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numba
@@ -32,13 +34,23 @@ def compiled(
         own = config.CACHE_DIR
         config.CACHE_DIR = own or str(user_cache("kernels"))
         try:
-            return numba.njit(signature, cache=os.path.exists(function.__code__.co_filename), **options_of)(function)
+            kernel = numba.njit(signature, cache=os.path.exists(function.__code__.co_filename), **options_of)(function)
+            if sum(kernel.stats.cache_misses.values()):
+                _tell()
+            return kernel
         except (OSError, RuntimeError):  # nowhere to write
             return numba.njit(signature, **options_of)(function)
         finally:
             config.CACHE_DIR = own  # others have theirs
 
     return make
+
+
+@lru_cache
+def _tell() -> None:
+    "Tell whoever looks, after the first of the kernels, why this takes seconds."
+    if sys.stderr.isatty():
+        print("sonic: compiling, once on this machine", file=sys.stderr)
 
 # %% ../nbs/07_compiled.ipynb #8754c599
 def aligned(

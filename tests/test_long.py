@@ -218,7 +218,7 @@ def test_memory_does_not_grow(tmp_path):
 
 
 def test_render_draws_long_tracks_in_blocks(track, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(renderer, "views_of", lambda *args, **kwargs: pytest.fail("the track was held whole"))
+    monkeypatch.setattr(renderer, "_draw_clip", lambda *args, **kwargs: pytest.fail("the track was held whole"))
     monkeypatch.setattr(renderer, "_rehearse", lambda *args: None)  # it draws a clip
     row = renderer.render(track, tmp_path / "out", jobs=1, progress=False, arrays=True).iloc[0]
     drawn = in_blocks(track)

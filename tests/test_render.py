@@ -209,3 +209,18 @@ def test_music_that_moved_is_not_drawn_again(tmp_path):
     music.rename(tmp_path / "elsewhere")
     moved = render(tmp_path / "elsewhere", tmp_path / "out", jobs=1, progress=False, **SMALL)
     assert moved.attrs["kept"] == 2 and "elsewhere" in moved["path"][0]
+
+
+def test_what_is_rendered_is_what_the_library_draws(tmp_path):
+    "Also of the tempogram, of which a render makes only the lags that are seen."
+    from sonic import Config, load, picture, views
+    from sonic.cream.picture import read_levels
+
+    track = write_song(plan(tracks=1, seconds=12)[0], tmp_path, format="mp3")
+    for changes in ({}, {"tempogram.bpm_min": 5, "tempogram.win_length": 200}, {"tempogram.axis": "lag"}):
+        config = Config().replace(**changes)
+        out = tmp_path / f"out{len(changes)}{config.tempogram.axis}"
+        row = render(track, out, config=config, jobs=1, progress=False).iloc[0]
+        for name, view in views(load(track), config=config).items():
+            levels = read_levels(out / row[name], colormap=config.picture.colormap)
+            assert np.array_equal(levels, picture(view, config=config).levels), name

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,12 +136,19 @@ def tag_table(
 ) -> pd.DataFrame:  # a row a path, a column a key of `TAGS`
     "The tags of many files, with a progress bar if somebody is looking."
     import pandas as pd
+
+    return pd.DataFrame([read_tags(path) for path in _shown(paths)], columns=list(TAGS))
+
+
+def _shown(paths: Sequence[str]) -> Iterable[str]:
+    "The same, with a bar if they will take a while."
+    if len(paths) < 100:
+        return paths
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    bar = track(paths, "reading tags", console=console, transient=True, disable=not console.is_terminal)
-    return pd.DataFrame([read_tags(path) for path in bar], columns=list(TAGS))
+    return track(paths, "reading tags", console=console, transient=True, disable=not console.is_terminal)
 
 
 def read_files(

@@ -17,14 +17,6 @@ from functools import partial
 from typing import Any
 
 import cv2
-from joblib import Parallel, cpu_count, delayed
-from joblib._parallel_backends import LokyBackend
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-from joblib.parallel import get_active_backend
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 from threadpoolctl import threadpool_limits
 
 from ..config import SonicError
@@ -106,6 +98,8 @@ Work = Callable[[Any], Any]  # an importable function of one item
 
 def _pooled(function: Work, items: Iterable[tuple[int, Any]], jobs: int) -> Iterator[Outcome]:
     "Outcomes from one pool, in order of completion; raises `TerminatedWorkerError` if a worker dies."
+    from joblib import Parallel, delayed
+
     pool = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
     task = delayed(partial(_in_worker, function, os.getpid()))
     yield from pool(task(index, item) for index, item in items)
@@ -113,6 +107,8 @@ def _pooled(function: Work, items: Iterable[tuple[int, Any]], jobs: int) -> Iter
 
 def _parallel(function: Work, items: Sequence[Any], jobs: int) -> Iterator[Outcome]:
     "Outcomes from as many pools as it takes."
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     left = dict(enumerate(items))
     while left:
         sent: set[int] = set()
@@ -134,6 +130,8 @@ def _noting(items: dict[int, Any], sent: set[int]) -> Iterator[tuple[int, Any]]:
 
 def _alone(function: Work, index: int, item: Any) -> Outcome:
     "The outcome of one item in a process of its own."
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     try:
         return next(_pooled(function, [(index, item)], 2))
     except TerminatedWorkerError:
@@ -142,21 +140,25 @@ def _alone(function: Work, index: int, item: Any) -> Outcome:
         )
 
 # %% ../../nbs/cream/18_jobs.ipynb #f650f549
-class _Rate(ProgressColumn):
-    "Items a second."
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
-
-
 def _shown(outcomes: Iterator[Outcome], total: int, progress: str | bool) -> Iterator[Outcome]:
     "The same outcomes, with a bar."
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task
+    from rich.progress import TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        "Items a second."
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
+
     console = Console(stderr=True)
-    if not progress or not (console.is_terminal or console.is_jupyter):
+    if not (console.is_terminal or console.is_jupyter):
         yield from outcomes
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         yield from bar.track(outcomes, total=total, description=progress if isinstance(progress, str) else "Working")
 
@@ -167,7 +169,11 @@ def check_jobs(
     "The number of processes. Raises `SonicError` if there would be none."
     if jobs is not None and jobs < 1:
         raise SonicError(f"jobs={jobs} must be at least 1")
-    return jobs or cpu_count()
+    if jobs is None:
+        from joblib import cpu_count
+
+        return int(cpu_count())
+    return jobs
 
 
 def run(
@@ -178,8 +184,9 @@ def run(
     progress: str | bool = True,  # a word for the bar, or no bar
 ) -> Iterator[Outcome]:  # one an item, in order of completion
     "Work on all items, in parallel. A fault costs one item, never the run."
-    jobs = min(check_jobs(jobs), len(items))
-    return _shown(_sequential(function, items) if jobs <= 1 else _pools(function, items, jobs), len(items), progress)
+    jobs = 1 if jobs is None and len(items) <= 1 else min(check_jobs(jobs), len(items))
+    outcomes = _sequential(function, items) if jobs <= 1 else _pools(function, items, jobs)
+    return _shown(outcomes, len(items), progress) if progress else outcomes
 
 
 def _sequential(function: Work, items: Sequence[Any]) -> Iterator[Outcome]:
@@ -191,6 +198,10 @@ def _sequential(function: Work, items: Sequence[Any]) -> Iterator[Outcome]:
 
 def _pools(function: Work, items: Sequence[Any], jobs: int) -> Iterator[Outcome]:
     "Outcomes from pools, which are gone afterwards."
+    from joblib._parallel_backends import LokyBackend
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.parallel import get_active_backend
+
     try:
         yield from _parallel(function, items, jobs)
     finally:

@@ -29,7 +29,8 @@ from .jobs import Outcome, check_jobs, run
 from .layouts import open_collection
 from .long import Drawn, draw_long
 from .picture import SUFFIXES, encode, peak_of, picture
-from .views import VIEWS, check_views
+from .tempogram import lags_shown, tempogram_view
+from .views import VIEWS, check_views, spectrum_of
 from .views import views as views_of
 from ..files import file_stamp, file_stem, folder_name, path_text, write_file
 
@@ -84,7 +85,10 @@ def _render_track(track: _Track, *, out: Path, config: Config, arrays: bool) -> 
 
 def _draw_clip(clip: Clip, names: Collection[str], *, config: Config, arrays: dict[str, Path]) -> Drawn:
     "The pictures of a track that is held whole."
-    views = views_of(clip, names, config=config)
+    spectrum, reads = spectrum_of(clip, config=config), {}
+    if "tempogram" not in arrays and config.tempogram.axis == "bpm":
+        reads["tempogram"] = partial(tempogram_view, lags=lags_shown(spectrum))
+    views = {name: reads.get(name, VIEWS[name])(spectrum) for name in check_views(names)}
     for name, path in arrays.items():
         file = io.BytesIO()
         np.save(file, views[name].values)
@@ -172,7 +176,9 @@ def render(
 ) -> pd.DataFrame:  # the manifest: a row a track, in the order of the collection
     "Draw every track of a collection. A bad file costs one row; what is there already is kept."
     config, out = (config or Config()).replace(**settings), Path(out)
-    names, jobs = check_views(VIEWS if views is None else views), check_jobs(jobs)
+    names = check_views(VIEWS if views is None else views)
+    if jobs is not None:
+        check_jobs(jobs)
     tracks = open_collection(source)
     if folders is not None and folders not in tracks:
         raise SonicError(

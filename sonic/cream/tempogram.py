@@ -21,7 +21,7 @@ from .spectrum import Axis, Spectrum, View, window
 
 # %% auto #0
 __all__ = ['RANGE', 'FAINT', 'onset_levels', 'mean_rise', 'onset_delay', 'onset_strength', 'local_autocorrelation',
-           'tempogram_view', 'tempo_rows', 'on_bpm_axis']
+           'tempogram_view', 'tempo_rows', 'lags_shown', 'on_bpm_axis']
 
 # %% ../../nbs/cream/07_tempogram.ipynb #89548da4
 RANGE = 80  # dB below the loudest band of the clip, under which a rise does not count
@@ -73,15 +73,15 @@ def onset_strength(
 FAINT = 1e-7  # share of the loudest window since the sums were made, below which they are made anew
 
 
-@compiled("void(float64[::1], int64, int64, float64[:, ::1])", fastmath={"reassoc", "contract"})
-def _begin(x: Any, frame: int, length: int, sums: Any) -> None:
+@compiled("void(float64[::1], int64, int64, int64, float64[:, ::1])", fastmath={"reassoc", "contract"})
+def _begin(x: Any, frame: int, length: int, lags: int, sums: Any) -> None:
     sums[:] = 0
     for n in range(length):
         once, twice = 2 * np.pi * n / length, 4 * np.pi * n / length
         weights = (1.0, np.cos(once), np.sin(once), np.cos(twice), np.sin(twice))
         for wave in range(5):
             weight, row = weights[wave] * x[frame + n], sums[wave]
-            for lag in range(length - n):
+            for lag in range(min(lags, length - n)):
                 row[lag] += weight * x[frame + n + lag]
 
 
@@ -90,7 +90,7 @@ def _begin(x: Any, frame: int, length: int, sums: Any) -> None:
     fastmath={"reassoc", "contract"},
 )
 def _slide(x: Any, window: Any, turns: Any, sums: Any, out: Any) -> None:
-    frames, length = out.shape
+    (frames, lags), length = out.shape, len(window)
     behind, loudest = x[::-1].copy(), 0.0
     s, c1, d1, c2, d2 = sums[0], sums[1], sums[2], sums[3], sums[4]
     in_c1, in_d1, in_c2, in_d2 = turns[0], turns[1], turns[2], turns[3]
@@ -106,7 +106,7 @@ def _slide(x: Any, window: Any, turns: Any, sums: Any, out: Any) -> None:
         if frame:
             goes, comes = x[frame - 1], x[frame + length - 1]
             with_going, with_coming = x[frame - 1 : frame + length - 1], behind[len(x) - frame - length :]
-            for lag in range(length):
+            for lag in range(lags):
                 leaves, enters = goes * with_going[lag], comes * with_coming[lag]
                 s[lag] += enters - leaves
                 real, imaginary = c1[lag] - leaves, d1[lag]
@@ -117,10 +117,10 @@ def _slide(x: Any, window: Any, turns: Any, sums: Any, out: Any) -> None:
                 d2[lag] = cos2 * imaginary - sin2 * real + in_d2[lag] * enters
         loudest = max(loudest, whole)
         if not frame or 0 < energy <= FAINT * loudest:
-            _begin(x, frame, length, sums)
+            _begin(x, frame, length, lags, sums)
             loudest = whole
         share, row = 1 / energy if energy > 0 else 0.0, out[frame]
-        for lag in range(length):
+        for lag in range(lags):
             value = at_s[lag] * s[lag] + at_c1[lag] * c1[lag] + at_d1[lag] * d1[lag]
             row[lag] = share * (value + at_c2[lag] * c2[lag] + at_d2[lag] * d2[lag])
 
@@ -144,9 +144,10 @@ def local_autocorrelation(
     padded: np.ndarray,  # float32, shape (frames + length - 1,): a window for each frame
     *,
     length: int,  # of the window, frames
-) -> np.ndarray:  # float32, shape (length, frames): a row a lag
+    lags: int | None = None,  # how many; none: as many as the window has frames
+) -> np.ndarray:  # float32, shape (lags, frames)
     "Each window compared with itself, shifted, as a share of its energy; `librosa.autocorrelate` is the oracle."
-    values = np.empty((len(padded) - length + 1, length), np.float32)
+    values = np.empty((len(padded) - length + 1, length if lags is None else lags), np.float32)
     shape, sums = np.array(window("hann", length)), aligned(5, length)
     _slide(padded.astype(np.float64), shape, _slide_turns(length), sums, values)
     return cv2.transpose(values)
@@ -154,12 +155,14 @@ def local_autocorrelation(
 
 def tempogram_view(
     spectrum: Spectrum,  # of the clip, with the setting `tempogram.win_length`
+    *,
+    lags: int | None = None,  # how many, at most all that the window has; none: all
 ) -> View:  # a row a lag, a column a frame, share of the frame's own energy
     "Local autocorrelation of the onset strength (Grosche et al., ICASSP 2010); `librosa.feature.tempogram` is the oracle."
     length, strength = spectrum.config.tempogram.win_length, onset_strength(spectrum)
     padded = np.pad(strength, length // 2, mode="linear_ramp")
-    values = local_autocorrelation(padded[: len(strength) + length - 1], length=length)
-    seconds = np.arange(length) * spectrum.config.stft.hop_length / spectrum.clip.sample_rate
+    values = local_autocorrelation(padded[: len(strength) + length - 1], length=length, lags=lags)
+    seconds = np.arange(len(values)) * spectrum.config.stft.hop_length / spectrum.clip.sample_rate
     return View("tempogram", values, "", Axis("lag", "s", seconds), spectrum.time_axis)
 
 # %% ../../nbs/cream/07_tempogram.ipynb #842539df
@@ -181,6 +184,15 @@ def tempo_rows(
     offset = np.clip(edges[:, None] - np.arange(lags), -1, 1)
     area = 0.5 + offset - offset * np.abs(offset) / 2  # of the triangle around each lag, left of each edge
     return spread_of(np.diff(area, axis=0) / np.diff(edges)[:, None])
+
+
+def lags_shown(
+    spectrum: Spectrum,  # with the settings `tempogram.*`
+) -> int:  # at least one
+    "How many lags the slowest tempo of a picture reaches: with 30 BPM, a quarter of those that the window has."
+    tempogram, stft = spectrum.config.tempogram, spectrum.config.stft
+    slowest = 60 / tempogram.bpm_min * spectrum.clip.sample_rate / stft.hop_length
+    return min(tempogram.win_length, int(slowest) + 2)
 
 
 def on_bpm_axis(
