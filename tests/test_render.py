@@ -214,6 +214,8 @@ def test_music_that_moved_is_not_drawn_again(tmp_path):
 def test_what_is_rendered_is_what_the_library_draws(tmp_path):
     "Also of the tempogram, of which a render makes only the lags that are seen."
     from sonic import Config, load, picture, views
+    from sonic.cream.artists import plan
+    from sonic.cream.music import write_song
     from sonic.cream.picture import read_levels
 
     track = write_song(plan(tracks=1, seconds=12)[0], tmp_path, format="mp3")

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonic import Clip, SonicError, load, picture, views
-from sonic.cream.picture import curve_axis
+from sonic import Clip, Config, SonicError, load, picture, views
+from sonic.cream.mono import to_mono
+from sonic.cream.picture import curve_axis, encode, to_levels
+from sonic.cream.views import VIEWS, spectrum_of
 
 TOLERANCE = {"mel": 1e-3, "chroma": 1e-5, "fft": 1e-5, "tempogram": 1e-5}
 
@@ -143,3 +145,21 @@ _rehearse(Config().replace(**{"chroma.kind": "cqt"}), ["chroma"])
 print([name for name in ("librosa", "torch", "scipy.signal", "matplotlib") if name in sys.modules])
 """
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("changes", [{}, {"chroma.kind": "cens", "stft.n_fft": 1000}, {"tempogram.axis": "lag"}])
+def test_what_may_not_be_written_to_can_be_drawn(changes):
+    "Arrays out of a cache, a memory map or a frozen table."
+    config = Config().replace(**changes)
+    samples = np.random.default_rng(0).normal(0, 0.1, (30000, 2)).astype(np.float32)
+    samples.setflags(write=False)
+    mono = to_mono(samples)
+    mono.setflags(write=False)
+    spectrum = spectrum_of(Clip(mono, 22050), config=config)
+    spectrum.power.setflags(write=False)
+    for view in (draw(spectrum) for draw in VIEWS.values()):
+        view.values.setflags(write=False)
+        drawn = picture(view, config=config)
+        drawn.levels.setflags(write=False)
+        assert encode(drawn.levels, settings=config.picture).startswith(b"\x89PNG")
+        assert to_levels(view.values, low=0, high=1).shape == view.values.shape

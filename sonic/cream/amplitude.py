@@ -36,7 +36,7 @@ def fft_view(
     samples, rate = spectrum.clip.samples, spectrum.clip.sample_rate
     if spectrum.config.fft.kind == "mean":
         frequencies = spectrum.frequencies
-        values = _mean_magnitude(np.ascontiguousarray(spectrum.power.T))
+        values = _mean_magnitude(np.require(spectrum.power.T, np.float32, ["C", "W"]))
     else:
         import scipy.fft
 

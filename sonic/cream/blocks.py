@@ -18,7 +18,7 @@ import numpy as np
 from ..config import AudioSettings, Config, StftSettings
 from .audio import Clip, stream
 from .chroma import SMOOTH, chroma_view, peaks
-from .constantq import BINS
+from .filters import BINS
 from .spectrum import Spectrum
 
 # %% auto #0

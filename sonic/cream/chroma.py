@@ -70,7 +70,7 @@ def peaks(
     bins = np.fft.rfftfreq(n_fft, 1 / sample_rate)
     first, stop = np.searchsorted(bins, [PEAKS_FROM, min(PEAKS_TO, sample_rate / 2)])
     is_peak = np.empty((stop - first, len(levels)), np.bool_)
-    by_bin = np.ascontiguousarray(levels.T)
+    by_bin = np.require(levels.T, np.float32, ["C", "W"])
     _mark_peaks(by_bin, first, is_peak)
     at = np.flatnonzero(is_peak) + first * len(levels)
     bin, height = np.empty(len(at)), np.empty(len(at), np.float32)

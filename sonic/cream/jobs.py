@@ -143,8 +143,15 @@ def _alone(function: Work, index: int, item: Any) -> Outcome:
 def _shown(outcomes: Iterator[Outcome], total: int, progress: str | bool) -> Iterator[Outcome]:
     "The same outcomes, with a bar."
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task
-    from rich.progress import TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):

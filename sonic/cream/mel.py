@@ -100,7 +100,7 @@ def mel_db(
 ) -> np.ndarray:  # float32, shape (frames, bands), dB re power 1
     "Level of each band in each frame, never below -100 dB."
     level = np.empty((len(bank), len(power)), np.float32)
-    _weigh(np.ascontiguousarray(power.T), bank, *_spans(bank), level, 0, len(power))
+    _weigh(np.require(power.T, np.float32, ["C", "W"]), bank, *_spans(bank), level, 0, len(power))
     return _to_db(level).T
 
 

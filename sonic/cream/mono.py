@@ -38,7 +38,7 @@ def to_mono(
     block: np.ndarray,  # float32, shape (n, channels)
 ) -> np.ndarray:  # float32, shape (n,), a new array
     "The mean of the channels; `librosa.to_mono` is the oracle."
-    block = np.ascontiguousarray(block, np.float32)
+    block = np.require(block, np.float32, ["C", "W"])
     mono = np.empty(len(block), np.float32)
     peak = np.uint32(_mix(block.reshape(-1).view(np.uint32), block, mono)).view(np.float32)
     if not np.isfinite(peak):

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 from isal import isal_zlib
 
-from ..config import Config, FftSettings, PictureSettings, SonicError
 from ..compiled import compiled
+from ..config import Config, FftSettings, PictureSettings, SonicError
 from .resize import resize, spread
 from .spectrum import View
 from .tempogram import tempo_rows
@@ -68,7 +68,7 @@ def to_levels(
     high: float,  # value of level 255
 ) -> np.ndarray:  # uint8, same shape
     "Values as levels, rounded to the nearest."
-    flat = np.asarray(values, np.float32).ravel()
+    flat = np.require(values, np.float32, ["C", "W"]).reshape(-1)
     return _levels(flat, np.float32(low), np.float32(high), np.float32(255 / (high - low))).reshape(values.shape)
 
 

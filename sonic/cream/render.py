@@ -28,6 +28,7 @@ from .audio import Clip
 from .jobs import Outcome, check_jobs, run
 from .layouts import open_collection
 from .long import Drawn, draw_long
+from .mono import to_mono
 from .picture import SUFFIXES, encode, peak_of, picture
 from .tempogram import lags_shown, tempogram_view
 from .views import VIEWS, check_views, spectrum_of
@@ -138,8 +139,8 @@ def _there(out: Path, path: str, arrays: bool) -> bool:
 
 # %% ../../nbs/cream/19_render.ipynb #3e09cea4
 def _rehearse(config: Config, names: list[str]) -> None:
-    "Refuse settings that cannot work."
-    silence = Clip(np.zeros(config.audio.sample_rate, np.float32), config.audio.sample_rate)
+    "Refuse settings that cannot work; on the way every kernel that workers need is compiled, if it has to be."
+    silence = Clip(to_mono(np.zeros((config.audio.sample_rate, 2), np.float32)), config.audio.sample_rate)
     for view in views_of(silence, names, config=config).values():
         encode(picture(view, config=config).levels, settings=config.picture)
 
@@ -176,9 +177,7 @@ def render(
 ) -> pd.DataFrame:  # the manifest: a row a track, in the order of the collection
     "Draw every track of a collection. A bad file costs one row; what is there already is kept."
     config, out = (config or Config()).replace(**settings), Path(out)
-    names = check_views(VIEWS if views is None else views)
-    if jobs is not None:
-        check_jobs(jobs)
+    names, jobs = check_views(VIEWS if views is None else views), None if jobs is None else check_jobs(jobs)
     tracks = open_collection(source)
     if folders is not None and folders not in tracks:
         raise SonicError(

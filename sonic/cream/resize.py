@@ -92,7 +92,7 @@ def _resized(values: np.ndarray, how: Spread, low: float = -np.inf, high: float 
 def _turned(values: np.ndarray) -> np.ndarray:
     "Columns as rows, each in one piece; OpenCV copies them several times as fast as NumPy."
     if values.strides[0] <= values.strides[1]:  # they lie that way
-        return np.ascontiguousarray(values.T, np.float32)
+        return np.require(values.T, np.float32, ["C", "W"])
     return cv2.transpose(np.ascontiguousarray(values, np.float32))
 
 
@@ -107,5 +107,5 @@ def resize(
     "Values with other rows and columns; `cv2.resize`, one axis at a time, is the oracle."
     values = values[rows.rows]
     if columns is None:
-        return _resized(np.ascontiguousarray(values, np.float32), rows, low, high)
+        return _resized(np.require(values, np.float32, ["C", "W"]), rows, low, high)
     return _resized(_turned(_resized(_turned(values)[columns.rows], columns, low, high)), rows)

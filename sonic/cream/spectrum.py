@@ -102,7 +102,7 @@ class Spectrum:
         if "power" not in self.__dict__:
             self.__dict__["power"] = stft_power(self.clip.samples, settings=self.config.stft, along=along)
         elif along:
-            along(np.ascontiguousarray(self.power.T), 0, len(self.power))
+            along(np.require(self.power.T, np.float32, ["C", "W"]), 0, len(self.power))
         return self.power
 
     def under(

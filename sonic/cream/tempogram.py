@@ -51,7 +51,7 @@ def mean_rise(
     lowest: float,  # dB; what lies below counts as this
 ) -> np.ndarray:  # float32, shape (frames - 1,), dB
     "How much the bands rise from each frame to the next, on average; falls count as 0."
-    return _mean_rise(np.ascontiguousarray(levels.T), np.float32(lowest))
+    return _mean_rise(np.require(levels.T, np.float32, ["C", "W"]), np.float32(lowest))
 
 
 def onset_delay(
