@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ..compiled import compiled
 
+from ..compiled import compiled
 from ..config import SonicError
 
 # %% auto #0
