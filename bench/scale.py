@@ -79,7 +79,7 @@ def make_mix(path: Path, minutes: float) -> None:
     "An MP3 of about that length: the frames of songs, one after the other, without those that say how long a song is."
     songs = [song.read_bytes() for song in sorted(make_tracks(40).glob("*.mp3"))]
     with open(path, "wb") as file:
-        for number in range(round(minutes * 60 / SECONDS) - 1):  # each ends with a little padding
+        for number in range(int(minutes * 60 / (SECONDS + 0.1)) - 1):  # each ends with a little padding
             song = songs[number % len(songs)]
             head = 144 * 160_000 // RATE + (song[2] >> 1 & 1)  # ISO 11172-3, 2.4.3.1
             assert b"Info" in song[:head] and song[head] == 0xFF, "not the frames that were expected"
@@ -231,8 +231,9 @@ def draw(figures: dict[str, Any], path: Path) -> None:
     for ax, key, unit in zip(
         axes, ("rate", "memory", "handles"), ("tracks a second", "memory (MB)", "open files"), strict=True
     ):
-        ax.plot(tracks, [row[key] for row in figures["rows"]], ".-", color="#51127c")
-        ax.set(ylabel=unit, ylim=(0, None))
+        values = [row[key] for row in figures["rows"]]
+        ax.plot(tracks, values, ".-", color="#51127c")
+        ax.set(ylabel=unit, ylim=(0, 1.2 * max(values)))
     axes[-1].set_xlabel("tracks drawn")
     figure.savefig(path, dpi=100)
 

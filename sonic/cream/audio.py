@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,31 +46,34 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
 LONGEST = 3 * 3600  # s, what is read if no duration is asked for
 
 
-def _blocks(source: Source, rate: int, offset: float, duration: float | None) -> Iterator[np.ndarray]:
+def _blocks(source: Source, rate: int, offset: float, duration: float | None) -> Generator[np.ndarray, None, None]:
     "The stretch of a source, mono, at that rate, as it is decoded; `librosa.load` is the oracle."
     from sonic.cream.mono import to_mono  # Numba takes half a second that a look at a header does not need
 
     native = source.info.sample_rate
     start, wanted = int(offset * native), int((LONGEST if duration is None else duration) * native)
     resampler = soxr.ResampleStream(native, rate, 1, dtype="float32", quality="HQ") if rate != native else None
-    decoded = given = 0
-    for block in source.blocks(start):
-        mono = to_mono(block[: wanted - decoded])
-        decoded += len(mono)
-        part = resampler.resample_chunk(mono) if resampler else mono
-        given += len(part)
-        yield part
-        if decoded == wanted:
-            break
-    else:  # the file ended first
-        source.notes.extend(_missing(source, start + decoded))
-    if duration is None and decoded == wanted:
-        raise SonicError(f"lasts more than {LONGEST / 3600:g} h; say how much to read with duration")
-    if not decoded:
-        raise SonicError("no sound can be decoded" + (f" from {offset:g} s on" if offset else ""))
-    length = math.ceil(decoded * (rate / native))  # soxr rounds down, librosa up
-    rest = resampler.resample_chunk(np.empty(0, np.float32), last=True) if resampler else np.empty(0, np.float32)
-    yield np.pad(rest, (0, max(0, length - given - len(rest))))[: length - given]
+    try:
+        decoded = given = 0
+        for block in source.blocks(start):
+            mono = to_mono(block[: wanted - decoded])
+            decoded += len(mono)
+            part = resampler.resample_chunk(mono) if resampler else mono
+            given += len(part)
+            yield part
+            if decoded == wanted:
+                break
+        else:  # the file ended first
+            source.notes.extend(_missing(source, start + decoded))
+        if duration is None and decoded == wanted:
+            raise SonicError(f"lasts more than {LONGEST / 3600:g} h; say how much to read with duration")
+        if not decoded:
+            raise SonicError("no sound can be decoded" + (f" from {offset:g} s on" if offset else ""))
+        length = math.ceil(decoded * (rate / native))  # soxr rounds down, librosa up
+        rest = resampler.resample_chunk(np.empty(0, np.float32), last=True) if resampler else np.empty(0, np.float32)
+        yield np.pad(rest, (0, max(0, length - given - len(rest))))[: length - given]
+    finally:
+        del resampler  # the frame of an error may live until the program ends, where soxr complains of what is left
 
 # %% ../../nbs/cream/01_audio.ipynb #ef1f94fd
 SLACK = 4096  # frames that may be missing: an encoder's delay and padding
@@ -131,7 +134,8 @@ def stream(
     with opened(path) as source:
         _check(source, offset, duration)
         rate = sample_rate or source.info.sample_rate
-        yield Stream(_blocks(source, rate, offset, duration), rate, source.notes)
+        with closing(_blocks(source, rate, offset, duration)) as blocks:
+            yield Stream(blocks, rate, source.notes)
 
 
 def load(
