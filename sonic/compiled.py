@@ -32,13 +32,15 @@ def compiled(
         options_of = {"error_model": "numpy", "nogil": True, **options}
         config: Any = numba.config
         own = config.CACHE_DIR
-        config.CACHE_DIR = own or str(user_cache("kernels"))
         try:
+            config.CACHE_DIR = own or str(user_cache("kernels"))
             kernel = numba.njit(signature, cache=os.path.exists(function.__code__.co_filename), **options_of)(function)
             if sum(kernel.stats.cache_misses.values()):
                 _tell()
             return kernel
-        except (OSError, RuntimeError):  # nowhere to write
+        except (
+            Exception
+        ):  # nowhere to write, or what was written is torn; what is wrong with the kernel is raised again
             return numba.njit(signature, **options_of)(function)
         finally:
             config.CACHE_DIR = own  # others have theirs

@@ -120,3 +120,27 @@ def locked(*_, **__):  # whom permissions do not stop, such as root
 tempfile.TemporaryFile = locked
 """
     assert python(locked + KERNEL, **place) == "4.0\n"
+
+
+def test_a_torn_cache_and_a_user_without_a_home_are_no_obstacle(tmp_path):
+    "Kernels are compiled anew."
+    code = "import sonic.cream.mono; import numpy as np; print(sonic.cream.mono.to_mono(np.ones((3, 2), np.float32)))"
+    homeless = """
+import pathlib
+def no_home(cls): raise RuntimeError("Could not determine home directory.")
+pathlib.Path.home = classmethod(no_home)
+"""
+    environment = {name: value for name, value in os.environ.items() if name not in ("SONIC_CACHE", "XDG_CACHE_HOME")}
+
+    def run(code, **more):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment | more, capture_output=True, text=True, timeout=120
+        )
+        assert done.stdout == "[1. 1. 1.]\n", done.stderr
+
+    run(code, SONIC_CACHE=str(tmp_path))
+    for kind in ("nbc", "nbi"):
+        (kept,) = tmp_path.rglob(f"*.{kind}")
+        kept.write_bytes(kept.read_bytes()[:40])
+        run(code, SONIC_CACHE=str(tmp_path))
+    run(homeless + code)
