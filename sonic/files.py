@@ -13,20 +13,22 @@ import re
 import sys
 import threading
 import unicodedata
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from .config import SonicError
 
 # %% auto #0
-__all__ = ['write_file', 'save_file', 'file_stem', 'folder_name', 'file_stamp', 'path_text', 'user_cache']
+__all__ = ['whole_file', 'write_file', 'save_file', 'file_stem', 'folder_name', 'file_stamp', 'path_text', 'user_cache']
 
 # %% ../nbs/03_files.ipynb #ac862422
-def write_file(
+@contextmanager
+def whole_file(
     path: str | os.PathLike[str],  # its folder is made if need be
-    data: bytes,
-) -> None:
-    "Write a file whole or not at all."
+) -> Iterator[BinaryIO]:
+    "A file to be written, which takes its name when all of it is there, and leaves nothing if something goes wrong."
     folder, name = os.path.split(os.fspath(path))
     temporary = os.path.join(folder, f".{name[:40]}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
@@ -36,12 +38,21 @@ def write_file(
             os.makedirs(folder, exist_ok=True)
             file = open(temporary, "wb")
         with file:
-            file.write(data)
+            yield file
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def write_file(
+    path: str | os.PathLike[str],  # its folder is made if need be
+    data: bytes,
+) -> None:
+    "Write a file whole or not at all."
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def save_file(

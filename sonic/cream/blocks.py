@@ -17,9 +17,10 @@ import numpy as np
 
 from ..config import AudioSettings, Config, StftSettings
 from .audio import Clip, stream
-from .chroma import SMOOTH, chroma_view, peaks
+from .chroma import SMOOTH, chroma_view, deviations, peaks
 from .filters import BINS
 from .spectrum import Spectrum
+from ..files import whole_file
 
 # %% auto #0
 __all__ = ['SIZE', 'REACH', 'Save', 'Block', 'cut', 'decoded', 'chroma_frames', 'Columns', 'Tunings', 'growing']
@@ -129,8 +130,7 @@ class Tunings:
     ) -> None:
         "Count the peaks of more frames."
         pitch, height = peaks(np.sqrt(power) if self.constant_q else power, sample_rate=self.rate)
-        off = np.mod(self.bins * np.log2(pitch / 27.5), 1.0)
-        off[off >= 0.5] -= 1.0
+        off = deviations(pitch, bins_per_octave=self.bins)
         place = np.searchsorted(np.linspace(-0.5, 0.5, 101), off, side="right") - 1
         row = (height.view(np.uint32) >> 13).astype(np.int64)  # positive floats are ordered as their bits
         np.add.at(self.counts.reshape(-1), 100 * row + place, 1)
@@ -157,14 +157,7 @@ def growing(
     if path is None:
         yield lambda values: None
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            header = {"descr": "<f4", "fortran_order": True, "shape": (rows, frames)}
-            np.lib.format.write_array_header_1_0(file, header)
-            yield lambda values: file.write(values.astype("<f4").tobytes(order="F"))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as file:
+        header = {"descr": "<f4", "fortran_order": True, "shape": (rows, frames)}
+        np.lib.format.write_array_header_1_0(file, header)
+        yield lambda values: file.write(values.astype("<f4").tobytes(order="F"))

@@ -19,7 +19,7 @@ from .spectrum import Axis, Spectrum, View, stft_power, window
 
 # %% auto #0
 __all__ = ['PITCH_CLASSES', 'PEAKS_FROM', 'PEAKS_TO', 'PEAK_SHARE', 'OCTAVE_MIDDLE', 'OCTAVE_WIDTH', 'STEPS', 'SMOOTH', 'peaks',
-           'tuning_of', 'peak_tuning', 'estimate_tuning', 'chroma_bank', 'normalise', 'chroma_view']
+           'deviations', 'tuning_of', 'peak_tuning', 'estimate_tuning', 'chroma_bank', 'normalise', 'chroma_view']
 
 # %% ../../nbs/cream/05_chroma.ipynb #f84bb15a
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -78,6 +78,17 @@ def peaks(
     return (bin * float(sample_rate) / n_fft).astype(np.float32), height
 
 # %% ../../nbs/cream/05_chroma.ipynb #4467b757
+def deviations(
+    pitch: np.ndarray,  # Hz, shape (n,)
+    *,
+    bins_per_octave: int,
+) -> np.ndarray:  # bins, in [-0.5, 0.5), shape (n,)
+    "How far pitches are from the nearest bin of a scale with A4 = 440 Hz."
+    off = np.mod(bins_per_octave * np.log2(pitch / 27.5), 1.0)
+    off[off >= 0.5] -= 1.0
+    return off
+
+
 def tuning_of(
     pitch: np.ndarray,  # Hz, shape (peaks,)
     height: np.ndarray,  # shape (peaks,)
@@ -87,9 +98,7 @@ def tuning_of(
     "Deviation of the higher half of the peaks from A4 = 440 Hz; `librosa.pitch_tuning` is the oracle."
     if not len(pitch):
         return 0.0
-    pitch = pitch[height >= np.median(height)]
-    off = np.mod(bins_per_octave * np.log2(pitch / 27.5), 1.0)
-    off[off >= 0.5] -= 1.0
+    off = deviations(pitch[height >= np.median(height)], bins_per_octave=bins_per_octave)
     counts, edges = np.histogram(off, np.linspace(-0.5, 0.5, 101))
     return float(edges[counts.argmax()])
 

@@ -40,6 +40,8 @@ def octave_filters(
     lowest: float,  # lowest pitch of the octave over the sample rate
 ) -> Filters:
     "One octave of the basis of Schoerkhuber and Klapuri (SMC 2010), as `librosa.filters.wavelet` builds it."
+    import scipy.fft
+
     pitch = lowest * 2.0 ** (np.arange(BINS) / BINS)
     lengths = 1 / (SPREAD * pitch)
     n_fft = 2 ** int(np.ceil(np.log2(lengths[0])))
@@ -50,8 +52,6 @@ def octave_filters(
         start = (n_fft - len(n)) // 2
         wave[start : start + len(n)] = shape / np.abs(shape).sum()
     waves *= lengths[:, None] / n_fft
-    import scipy.fft
-
     values = _drop_smallest(scipy.fft.fft(waves, axis=1)[:, : n_fft // 2 + 1])
     used = np.flatnonzero(values.any(axis=0))
     values = np.ascontiguousarray(values[:, used[0] : used[-1] + 1])
