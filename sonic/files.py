@@ -11,25 +11,34 @@ import hashlib
 import os
 import re
 import sys
+import tempfile
 import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
-from .config import SonicError
+from .places import is_remote, place
+from .sections import SonicError
 
 # %% auto #0
-__all__ = ['whole_file', 'write_file', 'save_file', 'file_stem', 'folder_name', 'file_stamp', 'path_text', 'user_cache']
+__all__ = ['whole_file', 'write_file', 'save_file', 'sweep', 'file_stem', 'folder_name', 'file_stamp', 'path_text', 'user_cache']
 
 # %% ../nbs/03_files.ipynb #ac862422
 @contextmanager
 def whole_file(
-    path: str | os.PathLike[str],  # its folder is made if need be
+    path: str | os.PathLike[str],  # its folder is made if need be; or a URL
+    *,
+    durable: bool = False,  # wait until it is on the disk: it then outlives a power cut, and takes some 20 ms
 ) -> Iterator[BinaryIO]:
     "A file to be written, which takes its name when all of it is there, and leaves nothing if something goes wrong."
-    folder, name = os.path.split(os.fspath(path))
+    path = place(path)
+    if is_remote(path):
+        with _remote_file(path) as file:
+            yield file
+        return
+    folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name[:40]}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         try:
@@ -39,32 +48,72 @@ def whole_file(
             file = open(temporary, "wb")
         with file:
             yield file
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
         raise
+    if durable and os.name != "nt":  # a name is an entry of its folder; Windows opens no folders
+        handle = os.open(folder or ".", os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _remote_file(path: Path) -> Iterator[BinaryIO]:
+    "A file that goes to its URL when all of it is here."
+    with tempfile.NamedTemporaryFile(prefix="sonic-", delete_on_close=False) as file:
+        yield cast(BinaryIO, file)
+        file.close()
+        there = cast(Any, path)  # a `UPath`
+        there.fs.put_file(file.name, there.path)
 
 
 def write_file(
-    path: str | os.PathLike[str],  # its folder is made if need be
+    path: str | os.PathLike[str],  # its folder is made if need be; or a URL
     data: bytes,
+    *,
+    durable: bool = False,  # wait until it is on the disk
 ) -> None:
     "Write a file whole or not at all."
-    with whole_file(path) as file:
+    with whole_file(path, durable=durable) as file:
         file.write(data)
 
 
 def save_file(
-    path: str | os.PathLike[str],  # its folder is made if need be
+    path: str | os.PathLike[str],  # its folder is made if need be; or a URL
     data: bytes,
 ) -> None:
     "Write a file that somebody asked for. Raises `SonicError` if it cannot be written."
     try:
         write_file(path, data)
     except OSError as error:
-        name = "".join(letter if letter.isprintable() else "\ufffd" for letter in os.fspath(path))
-        raise SonicError(f"{name} cannot be written: {error.strerror}") from None
+        name = "".join(letter if letter.isprintable() else "\ufffd" for letter in str(path))
+        raise SonicError(f"{name} cannot be written: {error.strerror or error}") from None
+
+# %% ../nbs/03_files.ipynb #ab6ee492
+_LEFT = re.compile(r"\..{1,40}\.[1-9][0-9]*\.[1-9][0-9]*\.tmp", re.DOTALL)  # as `whole_file` names them
+
+
+def sweep(
+    folder: str | os.PathLike[str],  # not what is below it; one that is not there is clean
+) -> int:  # files removed
+    "Remove what killed runs left half-written. Only for who is alone in the folder."
+    swept = 0
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if not is_remote(folder):  # where nothing temporary is written
+            with os.scandir(place(folder)) as entries:
+                left = [e.path for e in entries if _LEFT.fullmatch(e.name) and e.is_file(follow_symlinks=False)]
+            for path in left:
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+                    swept += 1
+    return swept
 
 # %% ../nbs/03_files.ipynb #a64cbd15
 def file_stem(
@@ -86,19 +135,31 @@ def folder_name(
 
 # %% ../nbs/03_files.ipynb #60938d95
 def file_stamp(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str],  # or a URL
 ) -> dict[str, int]:  # bytes, and modified in nanoseconds; empty if it is not there
     "What tells a changed file from an unchanged one."
+    if is_remote(path):
+        return _remote_stamp(place(path))
     try:
-        stat = os.stat(path)
+        stat = os.stat(place(path))
     except OSError:
         return {}
     return {"bytes": stat.st_size, "modified": stat.st_mtime_ns}
 
 
+def _remote_stamp(path: Path) -> dict[str, int]:
+    "The stamp of what has a URL."
+    try:
+        stat = cast(Any, path.stat())  # also holds all that the store says
+    except Exception:  # each store has its own
+        return {}
+    said = hashlib.sha256(repr(sorted(stat.as_info().items())).encode("utf-8", "surrogatepass")).hexdigest()
+    return {"bytes": stat.st_size, "modified": stat.st_mtime_ns or int(said[:15], 16)}
+
+
 def path_text(path: str | os.PathLike[str]) -> str:
     "A path as text that any file can hold."
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 # %% ../nbs/03_files.ipynb #2e394096
 def user_cache(

@@ -12,12 +12,13 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..files import whole_file
 from ..sections import SonicError
 
 if TYPE_CHECKING:
@@ -115,28 +116,19 @@ def write_rows(
     "Write rows as they come. Raises `SonicError` if they cannot be written."
     import pyarrow.parquet as pq
 
-    path = Path(path)
-    temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}.tmp")
-    spans, writer = list[tuple[int, int]](), None
+    path, spans = Path(path), list[tuple[int, int]]()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for group in _groups(batches):
-            writer = writer or pq.ParquetWriter(temporary, group.schema, compression="zstd")
-            writer.write_table(group)
-            spans += [find_span(group.to_batches())]
-        writer = writer or pq.ParquetWriter(temporary, log_schema(names=False))
-        span = min((low for low, _ in spans), default=0), max((high for _, high in spans), default=0)
-        writer.add_key_value_metadata({_KEY: json.dumps({"span": span, "notes": list(notes)})})
-        writer.close()
-        os.replace(temporary, path)
+        with whole_file(path) as file, ExitStack() as opened:
+            writer = None
+            for group in _groups(batches):
+                writer = writer or opened.enter_context(pq.ParquetWriter(file, group.schema, compression="zstd"))
+                writer.write_table(group)
+                spans += [find_span(group.to_batches())]
+            writer = writer or opened.enter_context(pq.ParquetWriter(file, log_schema(names=False)))
+            span = min((low for low, _ in spans), default=0), max((high for _, high in spans), default=0)
+            writer.add_key_value_metadata({_KEY: json.dumps({"span": span, "notes": list(notes)})})
     except OSError as error:
         raise SonicError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            if writer:
-                writer.close()
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _groups(batches: Iterable[pyarrow.RecordBatch], *, size: int = 1 << 17) -> Iterator[pyarrow.Table]:
