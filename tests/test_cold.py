@@ -15,7 +15,7 @@ import soundfile
 
 from sonic import Config
 from sonic.cream import jobs, long
-from sonic.cream.render import _render_track, _Track
+from sonic.cream.track import Track, render_track
 from sonic.cream.views import VIEWS
 
 HEAVY = {"torch", "librosa", "matplotlib", "scipy.signal", "pandas", "rich"}
@@ -41,8 +41,8 @@ def python(*code: str, **environment: str) -> str:
 def draw_and_list(item: tuple[str, str, float], *, out: Path) -> tuple[int, str, set[str]]:
     path, kind, longest = item
     long.LONG = longest
-    track = _Track(path, path, {name: f"{name}/{Path(path).stem}.png" for name in VIEWS})
-    row = _render_track(track, out=out, config=Config().replace(**{"chroma.kind": kind}), arrays=False)
+    track = Track(path, path, {name: f"{name}/{Path(path).stem}.png" for name in VIEWS})
+    row = render_track(track, out=out, config=Config().replace(**{"chroma.kind": kind}), arrays=False)
     return os.getpid(), row["status"], set(sys.modules)
 
 

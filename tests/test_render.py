@@ -44,7 +44,7 @@ def test_any_number_of_workers_gives_the_same_bytes(tmp_path):
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     music = write_music(tmp_path / "music", 40)
     places = f"{str(music)!r}, {str(tmp_path / 'out')!r}"
-    program = f"from sonic import render; render({places}, jobs=1, progress=False, **{SMALL})"
+    program = f"from sonic import render; render({places}, jobs=0, progress=False, **{SMALL})"
     run = subprocess.Popen([sys.executable, "-c", program])
     journal = tmp_path / "out" / ".journal.jsonl"
     while not (journal.exists() and journal.read_bytes().count(b'"done"') > 3):
@@ -55,9 +55,9 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     with open(journal, "a") as file:  # a line that was being written
         file.write('{"track_id": "tra')
     finished = journal.read_bytes().count(b'"done"')
-    again = render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
+    again = render(music, tmp_path / "out", jobs=0, progress=False, **SMALL)
     assert again.attrs["kept"] >= finished >= 3
-    render(music, tmp_path / "clean", jobs=1, progress=False, **SMALL)
+    render(music, tmp_path / "clean", jobs=0, progress=False, **SMALL)
     left = {name: digest for name, digest in tree(tmp_path / "out").items() if not name.endswith(".tmp")}
     assert left == tree(tmp_path / "clean")
 
@@ -107,7 +107,7 @@ def test_odd_names_survive(tmp_path):
         (music / name).write_bytes(sound)
     with open(os.fsencode(music) + b"/latin\xe9.flac", "wb") as file:  # no UTF-8
         file.write(sound)
-    manifest = render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
+    manifest = render(music, tmp_path / "out", jobs=0, progress=False, **SMALL)
     assert (manifest["status"] == "done").all() and len(manifest) == len(names) + 2
     assert manifest["mel"].nunique() == len(manifest)
     assert len(set((tmp_path / "out" / path).read_bytes() for path in manifest["mel"])) == 1
@@ -120,7 +120,7 @@ def test_the_picture_on_disk_gives_back_decibels(tmp_path, recordings):
         rows, columns = view.values.shape
         size = {"picture.width": columns, "picture.height": rows}
         table = pd.DataFrame({"track_id": [path.stem], "path": [str(path)]})
-        render(table, tmp_path / path.stem, views=["mel"], jobs=1, progress=False, **size)
+        render(table, tmp_path / path.stem, views=["mel"], jobs=0, progress=False, **size)
         back = open_images(tmp_path / path.stem).values("mel", path.stem)
         peak = view.values.max()
         np.testing.assert_allclose(back, np.maximum(view.values, peak - 80), atol=80 / 255 / 2 + 1e-3)
@@ -131,7 +131,7 @@ def test_every_format_is_exactly_the_size_asked_for(tmp_path, format):
     from PIL import Image
 
     music = write_music(tmp_path / "music", 1)
-    manifest = render(music, tmp_path / "out", jobs=1, progress=False, **SMALL, **{"picture.format": format})
+    manifest = render(music, tmp_path / "out", jobs=0, progress=False, **SMALL, **{"picture.format": format})
     for name in ("mel", "chroma", "fft", "tempogram"):
         with Image.open(tmp_path / "out" / manifest[name][0]) as image:
             assert image.size == (64, 48)
@@ -141,12 +141,12 @@ def test_every_format_is_exactly_the_size_asked_for(tmp_path, format):
 def test_an_output_that_cannot_be_written_is_refused(tmp_path):
     music = write_music(tmp_path / "music", 1)
     (tmp_path / "file").touch()
-    with pytest.raises(SonicError, match="choose another folder"):
+    with pytest.raises(SonicError, match="choose another place"):
         render(music, tmp_path / "file" / "out", progress=False)
 
 
 def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path, monkeypatch):
-    from sonic.cream import render as module
+    from sonic.cream import track as module
 
     music = write_music(tmp_path / "music", 4)
     calls = []
@@ -159,55 +159,57 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path, monkeypatch)
 
     write_file = module.write_file
     monkeypatch.setattr(module, "write_file", full)
-    manifest = render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
-    assert sorted(manifest["status"]) == ["done", "done", "done", "failed"]
-    assert "No space left" in manifest.set_index("status").loc["failed", "reason"]
+    with pytest.raises(SonicError, match="no space left on device; mend that, and the same command goes on") as halted:
+        render(music, tmp_path / "out", jobs=0, progress=False, **SMALL)
+    assert halted.value.exit_code == 4
+    assert pd.read_parquet(tmp_path / "out" / "manifest.parquet")["status"].tolist() == ["done"]
     monkeypatch.undo()
-    render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
-    render(music, tmp_path / "clean", jobs=1, progress=False, **SMALL)
+    again = render(music, tmp_path / "out", jobs=0, progress=False, **SMALL)
+    assert again.attrs["kept"] == 1
+    render(music, tmp_path / "clean", jobs=0, progress=False, **SMALL)
     assert tree(tmp_path / "out") == tree(tmp_path / "clean")
 
 
 def test_pictures_of_a_track_are_of_one_recipe(tmp_path):
     music = write_music(tmp_path / "music", 1)
     sound = (music / "track000.flac").read_bytes()
-    render(music, tmp_path / "out", jobs=1, progress=False, arrays=True, **SMALL)
+    render(music, tmp_path / "out", jobs=0, progress=False, arrays=True, **SMALL)
     (music / "track000.flac").write_bytes(b"gone bad")
-    failed = render(music, tmp_path / "out", views=["mel"], jobs=1, progress=False, **SMALL, **{"stft.n_fft": 1024})
+    failed = render(music, tmp_path / "out", views=["mel"], jobs=0, progress=False, **SMALL, **{"stft.n_fft": 1024})
     assert failed["status"].tolist() == ["failed"]
     assert (tmp_path / "out" / failed["chroma"][0]).exists()  # what was drawn is not thrown away
     assert len(open_images(tmp_path / "out")) == 0  # nor taken for what it is not
     (music / "track000.flac").write_bytes(sound)
-    done = render(music, tmp_path / "out", views=["mel"], jobs=1, progress=False, **SMALL, **{"stft.n_fft": 1024})
+    done = render(music, tmp_path / "out", views=["mel"], jobs=0, progress=False, **SMALL, **{"stft.n_fft": 1024})
     array = tmp_path / "out" / "arrays" / Path(done["fft"][0]).with_suffix(".npy")
     assert np.load(array).shape == (513, 1)  # the other views, and their arrays, were drawn anew too
 
 
 def test_a_line_left_unfinished_costs_no_other(tmp_path):
     music = write_music(tmp_path / "music", 6)
-    render(music, tmp_path / "clean", jobs=1, progress=False, **SMALL)
+    render(music, tmp_path / "clean", jobs=0, progress=False, **SMALL)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".journal.jsonl").write_text('{"track_id": "tra')
     program = (
         "import os, sonic.cream.render as r\n"
-        "settle = r._settle\n"
+        "settle = r.settle\n"
         "def stop(track, *args, **more):\n"
         "    if track.track_id == 'track003.flac': os._exit(9)\n"  # as if killed after three tracks
         "    return settle(track, *args, **more)\n"
-        "r._settle = stop\n"
-        f"r.render({str(music)!r}, {str(tmp_path / 'out')!r}, jobs=1, progress=False, **{SMALL})"
+        "r.settle = stop\n"
+        f"r.render({str(music)!r}, {str(tmp_path / 'out')!r}, jobs=0, progress=False, **{SMALL})"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 9
-    again = render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
+    again = render(music, tmp_path / "out", jobs=0, progress=False, **SMALL)
     assert again.attrs["kept"] == 3
     assert tree(tmp_path / "out") == tree(tmp_path / "clean")
 
 
 def test_music_that_moved_is_not_drawn_again(tmp_path):
     music = write_music(tmp_path / "music", 2)
-    render(music, tmp_path / "out", jobs=1, progress=False, **SMALL)
+    render(music, tmp_path / "out", jobs=0, progress=False, **SMALL)
     music.rename(tmp_path / "elsewhere")
-    moved = render(tmp_path / "elsewhere", tmp_path / "out", jobs=1, progress=False, **SMALL)
+    moved = render(tmp_path / "elsewhere", tmp_path / "out", jobs=0, progress=False, **SMALL)
     assert moved.attrs["kept"] == 2 and "elsewhere" in moved["path"][0]
 
 
@@ -222,7 +224,7 @@ def test_what_is_rendered_is_what_the_library_draws(tmp_path):
     for changes in ({}, {"tempogram.bpm_min": 5, "tempogram.win_length": 200}, {"tempogram.axis": "lag"}):
         config = Config().replace(**changes)
         out = tmp_path / f"out{len(changes)}{config.tempogram.axis}"
-        row = render(track, out, config=config, jobs=1, progress=False).iloc[0]
+        row = render(track, out, config=config, jobs=0, progress=False).iloc[0]
         for name, view in views(load(track), config=config).items():
             levels = read_levels(out / row[name], colormap=config.picture.colormap)
             assert np.array_equal(levels, picture(view, config=config).levels), name
