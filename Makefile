@@ -16,6 +16,8 @@ new_enough = -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null
 PY ?= $(shell for python in python3.12 python3; do "$$python" $(new_enough) && echo "$$python" && break; done)
 TORCH ?= torch==2.13.0 torchvision==0.28.0
 TORCH_ARGS ?=
+# requirements.lock: install exactly what it lists, each file checked against its hash (TORCH_ARGS is then not asked)
+LOCK ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -83,10 +85,10 @@ fresh: $(DEV) ## sonic/ is what the notebooks export, and the notebooks are clea
 	    { echo "these were not what the notebooks say; they are now: see git diff, then commit"; exit 1; }
 
 .PHONY: notebooks
-notebooks: $(DEV) ## run every notebook, slow cells too
+notebooks: $(DEV) ## run every notebook, slow cells too, without a network
 	$(call say,notebooks: nbdev_test)
 	@# nbdev ends its processes without the clean-up by which joblib takes back folders that it never made
-	@PYTHONWARNINGS="ignore:resource_tracker" $(PATIENCE) $(BIN)/nbdev_test --n-workers 2 --flags slow || \
+	@PYTHONPATH="$(CURDIR)/tests/offline" PYTHONWARNINGS="ignore:resource_tracker" $(PATIENCE) $(BIN)/nbdev_test --n-workers 2 --flags slow || \
 	    { code=$$?; [ $$code -ne 124 ] || echo "the notebooks were not done in 15 minutes"; exit $$code; }
 
 .PHONY: docs
@@ -142,19 +144,43 @@ clean: ## remove what was built, but not .venv
 
 # ---- the environment
 
-# torch by itself and first: its options (TORCH_ARGS) would hide every other package from pip
-$(INSTALLED): Makefile settings.ini setup.py pyproject.toml
+# torch by itself and first: its options (TORCH_ARGS) would hide every other package from pip.
+# From the lock everything comes at once, and nothing is built on the way but SONIC, by the setuptools that is in the lock.
+$(INSTALLED): Makefile settings.ini setup.py pyproject.toml $(LOCK)
 	@[ -n "$(PY)" ] && "$(PY)" $(new_enough) || \
 	    { echo "SONIC needs Python 3.12 or newer: install it, or say where it is with PY=/path/to/python3.12"; exit 1; }
 	$(call say,environment: .venv with $(PY))
 	@[ -x $(BIN)/python ] || "$(PY)" -m venv .venv
+ifdef LOCK
+	$(call say,install: what $(LOCK) lists)
+	@$(PIP) --require-hashes --requirement $(LOCK)
+	@$(PIP) --no-deps --no-build-isolation --editable .
+else
 	$(call say,install: $(TORCH))
 	@$(PIP) $(TORCH_ARGS) $(TORCH)
 	$(call say,install: sonic)
 	@$(PIP) --editable ".[av]"
+endif
 	@touch $@
 
 $(DEV): $(INSTALLED)
+ifndef LOCK
 	$(call say,install: what tests and documentation need)
 	@$(PIP) --editable ".[dev]"
+endif
 	@touch $@
+
+# Versions that are locked and still fit stay; `make lock UPGRADE=--upgrade` takes the newest of all, and
+# `UPGRADE="--upgrade-package pillow"` of one. uv gets a folder of its own, since it is not needed for anything else.
+wanted := 'from configparser import ConfigParser as C; c = C(); c.read("settings.ini", encoding="utf-8"); d = c["DEFAULT"]; \
+    print(d["requirements"], d["dev_requirements"], *"$(TORCH) setuptools>=77".split(), sep="\n")'
+.PHONY: lock
+lock: ## write requirements.lock anew: every version and hash, for every system
+	@[ -n "$(PY)" ] || { echo "make lock needs Python 3.12 or newer"; exit 1; }
+	$(call say,lock: requirements.lock)
+	@tools=$$(mktemp -d); trap 'rm -rf "$$tools"' EXIT; "$(PY)" -m venv "$$tools"; \
+	"$$tools/bin/pip" install --quiet --disable-pip-version-check uv; \
+	"$(PY)" -c $(wanted) >"$$tools/all.in"; \
+	UV_CUSTOM_COMPILE_COMMAND="make lock" "$$tools/bin/uv" pip compile --quiet --no-cache $(UPGRADE) --universal --python-version 3.12 \
+	    --generate-hashes --only-binary :all: --emit-build-options --no-annotate \
+	    --output-file requirements.lock "$$tools/all.in"

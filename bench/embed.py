@@ -118,7 +118,7 @@ def compare(name: str, files: list[Path], *, rounds: int) -> None:
 MEMORY = """
 import re, sys
 from sonic.tails.embed import embed
-embed(sys.argv[1], with_=sys.argv[2], jobs=1, device="cpu", progress=False)
+embed(sys.argv[1], with_=sys.argv[2], jobs=0, device="cpu", progress=False)
 print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024)
 """
 

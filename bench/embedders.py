@@ -43,7 +43,7 @@ import re, sys
 from sonic import open_collection
 from sonic.tails.embed import embed
 few = open_collection(sys.argv[1]).head(4).reset_index(drop=True)
-embed(few, with_=sys.argv[2], jobs=1, device="cpu", progress=False)
+embed(few, with_=sys.argv[2], jobs=0, device="cpu", progress=False)
 print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024)
 """
 

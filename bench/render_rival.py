@@ -64,7 +64,7 @@ def sonic_render(**settings: Any) -> Work:
 
     def run(files: list[str], out: Path) -> None:
         tracks = pd.DataFrame({"track_id": [f"{number}" for number in range(len(files))], "path": files})
-        manifest = render(tracks, out / "set", jobs=1, config=config, progress=False)
+        manifest = render(tracks, out / "set", jobs=0, config=config, progress=False)
         assert manifest["status"].isin(["done", "warned"]).all(), manifest["reason"].tolist()
 
     return Work(run)
@@ -72,7 +72,7 @@ def sonic_render(**settings: Any) -> Work:
 
 def sonic_views() -> Work:
     from sonic import load, views
-    from sonic.cream.jobs import one_thread
+    from sonic.cream.worker import one_thread
 
     def run(clips: list[Any], out: Path) -> None:
         with one_thread():

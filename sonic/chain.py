@@ -1,4 +1,4 @@
-"""How the rooms are put together: who listens, what each part counts, and how settings are searched.
+"""How the rooms are put together: who listens, what each part counts, how settings are searched, and what a track may take.
 
 Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/chain.html.md"""
 
@@ -14,7 +14,7 @@ from pydantic import ConfigDict
 from .sections import Section, setting
 
 # %% auto #0
-__all__ = ['EmbedSettings', 'FuseSettings', 'TuneSettings']
+__all__ = ['EmbedSettings', 'FuseSettings', 'TuneSettings', 'LimitSettings']
 
 # %% ../nbs/01_chain.ipynb #69ce0900
 class EmbedSettings(Section):
@@ -74,3 +74,15 @@ class TuneSettings(Section):
     cache: float = setting(
         10.0, "size that what stages made may reach on disk", unit="GB", low=0.01, high=1e5, log=True
     )
+
+# %% ../nbs/01_chain.ipynb #c96d1c10
+class LimitSettings(Section):
+    "What a track may take."
+
+    hours: float = setting(
+        3.0, "longest track that is taken where no duration is asked for", unit="h", low=0.01, high=240, log=True
+    )
+    deadline: float = setting(
+        60.0, "time for a track, besides 4 s for each megabyte of its file", unit="s", low=1, high=86400, log=True
+    )
+    memory: float = setting(2.0, "memory that a worker may hold", unit="GB", low=0.5, high=1024, log=True)

@@ -18,7 +18,7 @@ from typing import Any, Self, get_args
 from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from .chain import EmbedSettings, FuseSettings, TuneSettings
+from .chain import EmbedSettings, FuseSettings, LimitSettings, TuneSettings
 from sonic.sections import (
     AudioSettings,
     BenchSettings,
@@ -70,6 +70,7 @@ class Config(Section):
     embed: EmbedSettings = EmbedSettings()
     fuse: FuseSettings = FuseSettings()
     tune: TuneSettings = TuneSettings()
+    limits: LimitSettings = LimitSettings()
 
     def replace(
         self,
@@ -204,11 +205,11 @@ def _complaint(error: ValidationError) -> str:
 # %% ../nbs/02_config.ipynb #91f1a103
 def fingerprint(
     config: Config,
-    *sections: str,  # those that matter; none given: all
+    *sections: str,  # those that matter; none given: all but limits
     salt: str = "",  # what else it depends on
 ) -> str:  # 12 hexadecimal digits
     "A short hash of settings."
-    tables = config.model_dump(include=set(sections) if sections else None)
+    tables = config.model_dump(include=set(sections) if sections else None, exclude={"limits"})
     return hashlib.sha256((salt + json.dumps(tables, sort_keys=True)).encode()).hexdigest()[:12]
 
 # %% ../nbs/02_config.ipynb #725f1f06

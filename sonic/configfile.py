@@ -15,6 +15,7 @@ from typing import Any
 import tomlkit
 
 from .config import Config, SonicError, about, allowed, make_config
+from .places import place
 
 # %% auto #0
 __all__ = ['config_text', 'read_config', 'read_toml']
@@ -54,6 +55,6 @@ def read_config(path: str | Path) -> Config:  # of a `sonic.toml`
 def read_toml(path: str | Path) -> dict[str, Any]:
     "The tables of a `sonic.toml`, `[recipe]` and `[space]` among them."
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(place(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SonicError(f"{path} cannot be read as a sonic.toml: {error}") from None

@@ -121,8 +121,8 @@ def file_stem(
 ) -> str:  # letters, digits, dots, dashes and underscores, at most 80
     "A file name, without ending, that belongs to one track alone."
     plain = unicodedata.normalize("NFKD", track_id).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", os.path.splitext(plain)[0]).strip("-._")[:71]
-    digest = hashlib.sha256(track_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", os.path.splitext(plain)[0]).strip("-._")[:67]
+    digest = hashlib.sha256(track_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f"{slug}-{digest}" if slug else digest
 
 # %% ../nbs/03_files.ipynb #d7124bb4
@@ -141,7 +141,7 @@ def file_stamp(
     if is_remote(path):
         return _remote_stamp(place(path))
     try:
-        stat = os.stat(place(path))
+        stat = os.stat(place(path) if "://" in str(path) else path)
     except OSError:
         return {}
     return {"bytes": stat.st_size, "modified": stat.st_mtime_ns}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,37 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+OFFLINE = Path(__file__).parent / "offline"
+
+
+def pytest_configure() -> None:
+    "From here on nothing reaches beyond this machine, in this process or in those that it starts."
+    if "SONIC_TEST_NETWORK" not in os.environ:
+        os.environ["SONIC_TEST_NETWORK"] = "refused"
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")]))
+    if not hasattr(sys.modules.get("sitecustomize"), "refuse"):  # workers of pytest-xdist have it from their start
+        sys.path.insert(0, str(OFFLINE))
+        sys.modules.pop("sitecustomize", None)
+        import_module("sitecustomize")
+        sys.path.remove(str(OFFLINE))
+
+
+@pytest.fixture(scope="session")
+def tries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    "A file with a line for each try to reach beyond this machine."
+    file = tmp_path_factory.mktemp("network") / "tries"
+    file.touch()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SONIC_TEST_TRIES", str(file))
+        yield file
+
+
+@pytest.fixture(autouse=True)
+def nobody_calls_out(tries: Path) -> Iterator[None]:
+    "A test fails if it, or a process that it started, tried to reach beyond this machine, even if nothing came of it."
+    before = tries.read_text()
+    yield
+    assert tries.read_text() == before, "the network was touched"
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +62,7 @@ def recordings() -> list[Path]:
 
 @pytest.fixture(scope="module")
 def musicnn_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    "The weights of MusiCNN: the user's, or fetched for these tests."
+    "The weights of MusiCNN: the user's, or fetched for these tests, which is all that any test takes from outside."
     from sonic.sections import SonicError
     from sonic.tails import weights
 
@@ -39,7 +72,9 @@ def musicnn_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("SONIC_CACHE", str(tmp_path_factory.mktemp("cache")))
         try:
-            weights.fetch("musicnn")
+            with pytest.MonkeyPatch.context() as opened:
+                opened.setenv("SONIC_TEST_NETWORK", "allowed")
+                weights.fetch("musicnn")
         except SonicError as error:
             (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no weights of MusiCNN: {error}")
         yield

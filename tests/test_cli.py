@@ -92,7 +92,7 @@ def test_failures_are_said_and_exit_3(song, tmp_path):
         (["--views", "mel,cromagram"], "no view is called cromagram"),
         (["--format", "gif"], "one of png, grey, jpeg, webp"),
         (["--set", "picture.colormap=magna"], "did you mean magma?"),
-        (["--jobs", "0"], "jobs=0 must be at least 1"),
+        (["--jobs", "-1"], "jobs=-1 must be at least 0"),
         (["--folders", "mood"], "no column mood"),
     ],
 )

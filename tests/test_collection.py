@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import unicodedata
@@ -19,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonic.config import SonicError
+from sonic.cream.audio import load
 from sonic.cream.collection import TAGS, find_audio, make_id, read_folder, read_tags
 from sonic.cream.decode import AUDIO_SUFFIXES
 from sonic.cream.layouts import LAYOUTS, find_layout, open_collection
@@ -148,6 +151,103 @@ def test_a_library_behind_a_link_is_read(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "real" / "two.mp3").symlink_to("a/one.mp3")
     assert list(open_collection(tmp_path / "link").track_id) == ["a/one.mp3", "two.mp3"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder", "loop", "broken link", "loop of two"])
+def test_no_file_by_the_name_of_one(tmp_path: Path, kind: str) -> None:
+    root, odd = touch(tmp_path / "library", "a.mp3"), tmp_path / "library" / "odd.mp3"
+    with socket.socket(socket.AF_UNIX) as plug:
+        if kind == "pipe":
+            os.mkfifo(odd)
+        elif kind == "socket":
+            plug.bind(str(odd))
+        elif kind == "device":
+            odd.symlink_to("/dev/zero")
+        elif kind == "folder":
+            odd.mkdir()
+        else:
+            odd.symlink_to({"loop": "odd.mp3", "broken link": "gone.mp3", "loop of two": "other.mp3"}[kind])
+            if kind == "loop of two":
+                (root / "other.mp3").symlink_to("odd.mp3")
+        tracks = open_collection(root)  # none of them is opened: a pipe would be waited for, a device has no end
+        assert list(tracks.track_id) == ["a.mp3"]
+        names = "odd.mp3" if kind != "loop of two" else "odd.mp3, other.mp3"
+        number = 1 + names.count(",")
+        said = [] if kind == "folder" else [f"{number} device, pipe or broken link ({names})"]
+        assert tracks.attrs["skipped"] == said
+        if kind == "folder":
+            return
+        for listed in (pd.DataFrame({"path": [str(odd)]}), *([odd] if odd.exists() else [])):
+            (path,) = open_collection(listed).path
+            with pytest.raises(SonicError, match=r"^odd.mp3: (not a regular file|no such file)$"):
+                load(path)
+
+
+def test_links_of_all_kinds(tmp_path: Path) -> None:
+    root = touch(tmp_path / "music", "a.mp3", "in/b.mp3")
+    touch(tmp_path / "music2", "c.mp3")  # a folder whose name begins like the library's
+    (root / "hop.mp3").symlink_to("step.mp3")
+    (root / "step.mp3").symlink_to("../music2/c.mp3")  # out, by way of a link that is in
+    (root / "near.mp3").symlink_to(tmp_path / "music2" / "c.mp3")
+    (root / "round.mp3").symlink_to("../music2/../music/a.mp3")  # out and in again
+    (root / "in.mp3").symlink_to("in")
+    os.link(root / "a.mp3", root / "hard.mp3")  # one file of two names: two tracks
+    os.link(tmp_path / "music2" / "c.mp3", root / "held.mp3")
+    tracks = open_collection(root)
+    assert list(tracks.track_id) == ["a.mp3", "hard.mp3", "held.mp3", "in/b.mp3", "round.mp3"]
+    assert tracks.attrs["skipped"] == [
+        "3 link out of the folder (hop.mp3, near.mp3, step.mp3)",
+        "1 linked folder (in.mp3)",
+    ]
+
+
+def test_a_file_that_goes_while_the_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a.mp3", "b.mp3")
+    tracks = open_collection(tmp_path)
+    (tmp_path / "a.mp3").unlink()
+    assert read_tags(tmp_path / "a.mp3") == {}
+    with pytest.raises(SonicError, match=r"^a.mp3: no such file$"):
+        load(tracks.path[0])
+    scandir = os.scandir
+
+    def gone(path: str):
+        with scandir(path) as entries:
+            found = list(entries)
+        (tmp_path / "b.mp3").unlink(missing_ok=True)
+        return contextlib.nullcontext(found)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert list(open_collection(tmp_path).track_id) == ["b.mp3"]  # rendering will say what became of it
+
+
+def test_what_may_not_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    song(tmp_path / "a.wav")
+    (tmp_path / "l.m3u").write_text("a.wav\n")
+    (tmp_path / "t.csv").write_text("path\na.wav\n")
+
+    def deny(path: str | Path, *_: object, **__: object):  # the tests may run as root, whom no permission stops
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    for name in ("l.m3u", "t.csv"):
+        with pytest.raises(SonicError, match=rf"{name} cannot be read.*Permission denied$"):
+            open_collection(tmp_path / name)
+    monkeypatch.setattr("builtins.open", deny)
+    monkeypatch.setattr(Path, "open", deny)
+    with pytest.raises(SonicError, match=r"^a.wav: cannot be read: Permission denied$"):
+        load(tmp_path / "a.wav")
+    with pytest.raises(SonicError, match="cannot be read: File name too long"):
+        open_collection(tmp_path / ("x" * 300 + ".mp3"))
+
+
+def test_a_folder_is_walked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, *(f"{i % 5}/{i}.mp3" for i in range(200)))
+    asked: list[str] = []
+    scandir, stat = os.scandir, os.stat
+    monkeypatch.setattr(os, "scandir", lambda path: asked.append(path) or scandir(path))
+    monkeypatch.setattr(os, "stat", lambda path, **how: asked.append(path) or stat(path, **how))
+    assert len(open_collection(tmp_path, tags=False)) == 200
+    assert len(asked) < 40  # six folders, and a few looks at where tables of data sets could be
 
 
 def test_notes_are_short_and_printable(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class Slow(Embedder):
 def begin(music: Path, out: Path) -> subprocess.Popen[str]:
     "The same run in a process of its own, a fifth of a second a track."
     program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from test_embed import *; "
-    program += f"t = embed({str(music)!r}, {str(out)!r}, with_=Slow(), jobs=1, progress=False); print(t.tracks.attrs)"
+    program += f"t = embed({str(music)!r}, {str(out)!r}, with_=Slow(), jobs=0, progress=False); print(t.tracks.attrs)"
     return subprocess.Popen(
         [sys.executable, "-c", program], env=os.environ | {"SLOW": "0.1"}, stderr=subprocess.DEVNULL
     )
@@ -79,10 +79,10 @@ def test_a_run_that_was_stopped_goes_on(music, tmp_path, how):
     started.send_signal(how)
     assert started.wait(20) != 0
     assert not out.exists()  # nothing half-written under its name
-    table = embed(music, out, with_=Slow(), jobs=1, progress=False)
+    table = embed(music, out, with_=Slow(), jobs=0, progress=False)
     assert table.tracks.attrs["embedded"] + table.tracks.attrs["kept"] == 12 and 3 <= table.tracks.attrs["kept"] < 12
     assert not journal_path(out).exists()
-    straight = embed(music, with_=Slow(), jobs=1, progress=False)
+    straight = embed(music, with_=Slow(), jobs=0, progress=False)
     assert np.array_equal(open_table(out).vectors, straight.vectors) and open_table(out).ids == straight.ids
 
 
@@ -103,14 +103,14 @@ class Counting(Embedder):
 
 
 def test_pictures_are_embedded_by_their_track(music, tmp_path):
-    render(music, tmp_path / "pictures", views=["mel"], jobs=1, progress=False)
-    table = embed(tmp_path / "pictures", with_=Counting(), jobs=1, progress=False)
+    render(music, tmp_path / "pictures", views=["mel"], jobs=0, progress=False)
+    table = embed(tmp_path / "pictures", with_=Counting(), jobs=0, progress=False)
     assert len(table) == 12 and table.recipe["from"].startswith("pictures ")
-    other = embed(music, with_="mfcc", jobs=1, progress=False)
+    other = embed(music, with_="mfcc", jobs=0, progress=False)
     assert sorted(table.ids) == sorted(other.ids)
     assert table.recipe["from"] != other.recipe["from"]
     with pytest.raises(ValueError, match="listens to sound; it cannot embed an image set"):
-        embed(tmp_path / "pictures", with_="mfcc", jobs=1, progress=False)
+        embed(tmp_path / "pictures", with_="mfcc", jobs=0, progress=False)
 
 
 def test_only_the_stretch_asked_for_is_heard(music):
@@ -124,22 +124,22 @@ def test_only_the_stretch_asked_for_is_heard(music):
             return batch
 
     settings = {"audio.offset": 0.5, "audio.duration": 1.0}
-    table = embed(music, with_=Length(), jobs=1, progress=False, **settings)
+    table = embed(music, with_=Length(), jobs=0, progress=False, **settings)
     assert set(table.tracks["seconds"]) == {1.0}
 
 
 def test_a_network_gives_the_same_bytes_in_any_number_of_processes_and_batches(music):
     few = open_collection(music).head(3)
-    one = embed(few, with_="vision", jobs=1, device="cpu", progress=False)
+    one = embed(few, with_="vision", jobs=0, device="cpu", progress=False)
     for how in ({"jobs": 2}, {"jobs": 1, "batch": 3}):
         assert np.array_equal(embed(few, with_="vision", device="cpu", progress=False, **how).vectors, one.vectors)
 
 
 def test_settings_of_who_looks_are_kept_for_pictures_that_are_drawn_already(music, tmp_path):
     pictures = tmp_path / "pictures"
-    render(music, pictures, jobs=1, progress=False, **{"mel.n_mels": 64})
+    render(music, pictures, jobs=0, progress=False, **{"mel.n_mels": 64})
     asked = Config().replace(**{"vision.view": "chroma", "mel.n_mels": 96})
-    table = embed(pictures, with_="vision", jobs=1, progress=False, config=asked)
+    table = embed(pictures, with_="vision", jobs=0, progress=False, config=asked)
     settings = table.recipe["settings"]
     assert settings["vision"]["view"] == "chroma"  # how they are looked at is asked
     assert settings["mel"]["n_mels"] == 64  # what they were drawn with is settled

@@ -17,6 +17,7 @@ import soundfile
 from sonic.config import Config, SonicError
 from sonic.cream import long
 from sonic.cream import render as renderer
+from sonic.cream import track as track_module
 from sonic.cream.audio import Clip, load
 from sonic.cream.blocks import cut
 from sonic.cream.long import Drawn, draw_long
@@ -218,11 +219,11 @@ def test_memory_does_not_grow(tmp_path):
 
 
 def test_render_draws_long_tracks_in_blocks(track, small, tmp_path, monkeypatch):
-    monkeypatch.setattr(renderer, "_draw_clip", lambda *args, **kwargs: pytest.fail("the track was held whole"))
+    monkeypatch.setattr(track_module, "_draw_clip", lambda *args, **kwargs: pytest.fail("the track was held whole"))
     monkeypatch.setattr(renderer, "_rehearse", lambda *args: None)  # it draws a clip
-    row = renderer.render(track, tmp_path / "out", jobs=1, progress=False, arrays=True).iloc[0]
+    row = renderer.render(track, tmp_path / "out", jobs=0, progress=False, arrays=True).iloc[0]
     drawn = in_blocks(track)
     assert (row["status"], row["mel_peak"], row["fft_peak"]) == ("done", *drawn.peaks.values())
     for name, image in drawn.pictures.items():
-        assert (tmp_path / "out" / row[name]).read_bytes() == renderer.encode(image.levels, settings=image.settings)
+        assert (tmp_path / "out" / row[name]).read_bytes() == encode(image.levels, settings=image.settings)
         assert (tmp_path / "out" / "arrays" / row[name]).with_suffix(".npy").exists()

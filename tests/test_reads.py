@@ -192,7 +192,7 @@ def test_the_stretch_that_is_heard_is_read_by_all(tmp_path):
     soundfile.write(tmp_path / "a.wav", CLIP.samples, CLIP.sample_rate)
     config = odd(audio__duration=1.0)
     plain, *moved = (
-        embed(tmp_path, with_="mfcc", config=each, jobs=1, progress=False).vectors
+        embed(tmp_path, with_="mfcc", config=each, jobs=0, progress=False).vectors
         for each in (config, *(config.replace(**{name: other(config, name)}) for name in sorted(HEARD)))
     )
     assert all((each != plain).any() for each in moved)

@@ -294,12 +294,12 @@ def test_processes_and_their_order_do_not_matter(tmp_path, monkeypatch):
         train(music, tmp_path / str(jobs), jobs=jobs, progress=False, **small)
     assert files(tmp_path / "1") == files(tmp_path / "2")
 
-    one, run = read_crops(music, jobs=1, progress=False, **small), crops_module.run
+    one, run = read_crops(music, jobs=0, progress=False, **small), crops_module.run
     monkeypatch.setattr(crops_module, "run", lambda *args, **more: reversed([*run(*args, **more)]))
-    other = read_crops(music, jobs=1, progress=False, **small)  # the last comes first
+    other = read_crops(music, jobs=0, progress=False, **small)  # the last comes first
     for row in range(6):
         assert (one.levels[one.of([row])[0]] == other.levels[other.of([row])[0]]).all()
-    train(music, tmp_path / "3", jobs=1, progress=False, **small)
+    train(music, tmp_path / "3", jobs=0, progress=False, **small)
     assert files(tmp_path / "1") == files(tmp_path / "3")
 
 
@@ -420,11 +420,11 @@ def songs(tmp_path_factory):
         render(
             folder / "music",
             folder / name,
-            jobs=1,
+            jobs=0,
             progress=False,
             **{"picture.width": width, "picture.height": height},
         )
-    train(folder / "own", folder / "network", config=config, jobs=1, progress=False)
+    train(folder / "own", folder / "network", config=config, jobs=0, progress=False)
     return folder, config
 
 
@@ -452,8 +452,8 @@ def test_sound_and_pictures_give_one_vector(songs):
 
 def test_crops_of_sound_and_of_pictures_are_the_same(songs):
     folder, config = songs
-    heard = read_crops(folder / "music", config=config, jobs=1, progress=False)
-    drawn = read_crops(folder / "own", config=config, jobs=1, progress=False)
+    heard = read_crops(folder / "music", config=config, jobs=0, progress=False)
+    drawn = read_crops(folder / "own", config=config, jobs=0, progress=False)
     assert (heard.levels == drawn.levels).all() and (heard.track == drawn.track).all()
     assert list(heard.tracks.index) == list(drawn.tracks.index)
     assert (heard.whole, drawn.whole) == ((), ("fft",))

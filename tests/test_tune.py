@@ -38,7 +38,7 @@ TIMES = ["number", "wall", "begun", "worker", "hits", "misses", "facts"]  # of a
 
 @pytest.fixture(scope="module")
 def music(tmp_path_factory):
-    return make_collection(tmp_path_factory.mktemp("music"), tracks=30, seconds=3, jobs=1, progress=False)
+    return make_collection(tmp_path_factory.mktemp("music"), tracks=30, seconds=3, jobs=0, progress=False)
 
 
 def config(**changes):

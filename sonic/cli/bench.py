@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .program import ConfigFile, Jobs, Settings, app, settings_of
+from .program import ConfigFile, Jobs, Settings, app, say, settings_of
 
 # %% auto #0
 __all__ = ['bench']
@@ -80,9 +80,4 @@ def bench(
 
         known = read_log(log, progress=not quiet)
         made = run_bench(known, tables, out, config=settings_of(config, set), **how)
-    print(
-        told(made),
-        "",
-        *(out / name for name in ("results.parquet", "table.txt", "figure.png", "report.html")),
-        sep="\n",
-    )
+    say(told(made), "", *(out / name for name in ("results.parquet", "table.txt", "figure.png", "report.html")))

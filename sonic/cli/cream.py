@@ -8,13 +8,12 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cli/crea
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .program import ConfigFile, Jobs, Settings, app, settings_of
+from .program import Backend, ConfigFile, Jobs, Retry, Scheduler, Settings, app, at_work, say, settings_of
 
 # %% auto #0
 __all__ = ['render', 'show', 'info', 'lab', 'demo', 'config']
@@ -22,8 +21,8 @@ __all__ = ['render', 'show', 'info', 'lab', 'demo', 'config']
 # %% ../../nbs/cli/01_cream.ipynb #903199c0
 @app.command()
 def render(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder, file, table, playlist or data set.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the image sets.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder, file, table, playlist, data set, or URL.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Folder for the image sets, or its URL.")],
     views: Annotated[str, typer.Option(help="Views, with commas between.")] = "mel,chroma,fft,tempogram",
     set: Settings = [],  # noqa: B006 - typer reads the default and never changes it
     config: ConfigFile = None,
@@ -36,34 +35,42 @@ def render(
     folders: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Sort pictures into folders by a label, such as `genre`.")
     ] = None,
+    shards: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Pack the pictures into WebDataset tars of N tracks.")
+    ] = None,
+    retry: Retry = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash what is there, and draw anew what differs.")] = False,
+    backend: Backend = None,
+    scheduler: Scheduler = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """
     Draw every track of a collection as pictures.
 
-    What is there already is kept, so the same command goes on where a run was stopped by Ctrl-C (exit code 130). Exit code 3 says that some tracks failed.
+    What is there already is kept, so the same command goes on wherever a run was stopped. Ctrl-C once finishes the tracks that are begun, twice stops at once.
+
+    Exit codes: 0 all is well, 2 refused, 3 some tracks failed, 4 nothing more can be written, 5 another run is at it, 130 Ctrl-C.
 
     Examples:
 
     * `sonic render ~/Music pictures`
     * `sonic render tracks.csv pictures --views mel,chroma --size 224x224 --folders genre`
     * `sonic render fma_small pictures --set audio.duration=30 --set mel.n_mels=96 --jobs 8`
+    * `sonic render s3://bucket/music pictures --shards 1000 --backend dask --scheduler tcp://host:8786`
     """
     from time import perf_counter
 
     from sonic.cream.render import render as draw
     from sonic.cream.summary import failed, summary
+    from sonic.places import place
 
     more = _size(size) | ({"picture.format": format} if format else {})
     names, start = [name.strip() for name in views.split(",") if name.strip()], perf_counter()
     options: dict[str, Any] = {"views": names, "jobs": jobs, "arrays": arrays, "folders": folders}
-    options |= {"config": settings_of(config, set, **more), "progress": not quiet}
-    try:
-        manifest = draw(source, out, **options)
-    except KeyboardInterrupt:
-        print("\nsonic: stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from None
-    print(*summary(manifest, out=out, seconds=perf_counter() - start), sep="\n")
+    options |= {"config": settings_of(config, set, **more), "progress": not quiet, "shards": shards}
+    with at_work(backend, scheduler):
+        manifest = draw(source, out, retry=retry, verify=verify, **options)
+    say(*summary(manifest, out=place(out), seconds=perf_counter() - start))
     raise typer.Exit(3 if len(failed(manifest)) else 0)
 
 # %% ../../nbs/cli/01_cream.ipynb #4ad4a01d
@@ -107,7 +114,7 @@ def show(
         from sonic.cream.figure import show as draw
 
         draw(track, config=settings, save=path)
-    print(path)
+    say(path)
 
 
 @app.command()
@@ -124,7 +131,7 @@ def info(
     from sonic.cream.facts import facts
 
     for name, value in facts(track):
-        print(f"{name:<12} {value}")
+        say(f"{name:<12} {value}")
 
 # %% ../../nbs/cli/01_cream.ipynb #9127ad8b
 @app.command(context_settings={"allow_extra_args": True})
@@ -166,7 +173,7 @@ def demo(
     from sonic.cream.demo import demo as make
 
     page = make(out, tracks=tracks, seconds=seconds, seed=seed, jobs=jobs)
-    print(f"Music: {out / 'music'}   pictures: {out / 'images'}\nOpen: {page.absolute()}")
+    say(f"Music: {out / 'music'}   pictures: {out / 'images'}\nOpen: {page.absolute()}")
 
 
 @app.command()
@@ -188,7 +195,7 @@ def config(
 
     settings = settings_of(file, set)
     if toml:
-        print(config_text(settings), end="")
+        say(config_text(settings).removesuffix("\n"))
         return
     for name, value, allowed, help in setting_rows(settings):
-        print(f"{name:<22} {value:<8} {help} ({allowed})")
+        say(f"{name:<22} {value:<8} {help} ({allowed})")

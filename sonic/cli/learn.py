@@ -7,13 +7,12 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cli/lear
 # %% ../../nbs/cli/03_learn.ipynb #b37446c1
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .program import ConfigFile, Jobs, Settings, app, settings_of
+from .program import ConfigFile, Jobs, Settings, app, say, settings_of
 
 # %% auto #0
 __all__ = ['genres', 'Vectors', 'Label', 'report_genres', 'fit_genres', 'predict_genres', 'train']
@@ -53,10 +52,10 @@ def report_genres(
 
     tables = {path.stem: open_table(path) for path in floor}
     found = report(open_table(table), label, config=settings_of(config, set), floors=tables)
-    print(found)
+    say(found)
     if out:
         found.figure().savefig(out)
-        print(out)
+        say(out)
 
 
 @genres.command("fit")
@@ -74,9 +73,10 @@ def fit_genres(
     """
     from sonic.tails.genres import fit
     from sonic.tails.table import open_table
+    from sonic.text import one_line
 
     probe = fit(open_table(table), out, label=label, config=settings_of(config, set))
-    print(f"{len(probe.classes)} classes of {label}: {', '.join(map(str, probe.classes))}\n{out}")
+    say(f"{len(probe.classes)} classes of {label}: {', '.join(map(one_line, probe.classes))}", out)
 
 
 @genres.command("predict")
@@ -93,14 +93,15 @@ def predict_genres(
     from sonic.files import save_file
     from sonic.tails.genres import predict
     from sonic.tails.table import open_table
+    from sonic.text import one_line, sheet
 
     found = predict(probe, open_table(table))
     if out:
-        save_file(out, found.to_csv(index=False).encode())
-        print(out)
+        save_file(out, sheet(found, index=False))
+        say(out)
         return
     for row in found.itertuples(index=False):
-        print(f"{row[2]:.2f}  {row[1]:<20} {row[0]}")
+        say(one_line(f"{row[2]:.2f}  {row[1]:<20} {row[0]}"))
 
 # %% ../../nbs/cli/03_learn.ipynb #95b2cb71
 @app.command()
@@ -150,6 +151,6 @@ def train(
             resume=not fresh,
         )
     except KeyboardInterrupt as stop:
-        print(f"\nsonic: {stop}", file=sys.stderr)
+        say(f"\nsonic: {stop}", error=True)
         raise typer.Exit(130) from None
-    print(f"{trained}\n{out}")
+    say(trained, out)

@@ -7,13 +7,12 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cli/play
 # %% ../../nbs/cli/04_playlist.ipynb #cec00a1e
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .program import ConfigFile, Settings, app, settings_of
+from .program import ConfigFile, Settings, app, say, settings_of
 from .similar import ListFile, Unlike, Where, open_source, track_line, wanted_labels
 
 if TYPE_CHECKING:
@@ -88,10 +87,10 @@ def playlist(
     else:
         found = from_seeds(opened, like, negatives=unlike, **asked)
     if not out:
-        print(*map(_line, found.itertuples(index=False)), sep="\n")
+        say(*map(_line, found.itertuples(index=False)))
         return
     save_playlist(_after(before, found), opened.tracks, out, title=out.stem)
-    print(out)
+    say(out)
 
 # %% ../../nbs/cli/04_playlist.ipynb #71f17546
 def _check_ways(*, like: Any, unlike: Any, start: Any, end: Any, begun: Any, history: Any, user: Any) -> None:
@@ -125,7 +124,7 @@ def _begun(file: Path, opened: Table | Index, out: Path | None) -> list[str]:  #
         told = f"{len(lost)} of {len(ids) + len(lost)} tracks of {file} are not in the table, such as {lost[0]}"
         if out and out.resolve() == file.resolve():
             raise SonicError(f"{told}; they would be lost, so write to another file")
-        print(f"sonic: {told}", file=sys.stderr)
+        say(f"sonic: {told}", error=True)
     return ids
 
 
@@ -156,7 +155,7 @@ def open_history(
         away = f"{1 - match.share:.1%} of the plays are of tracks that are not in the table"
         log, notes = match.log, [*notes, *([away] if match.share < 1 else [])]
     for note in notes:
-        print(f"sonic: {note}", file=sys.stderr)
+        say(f"sonic: {note}", error=True)
     return log
 
 

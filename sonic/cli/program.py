@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import __version__
+from ..text import one_line
 
 if TYPE_CHECKING:
     from sonic.config import Config
 
 # %% auto #0
-__all__ = ['app', 'Settings', 'ConfigFile', 'Jobs', 'main', 'settings_of', 'changed']
+__all__ = ['app', 'Settings', 'ConfigFile', 'Jobs', 'Retry', 'Backend', 'Scheduler', 'main', 'say', 'at_work', 'settings_of',
+           'changed']
 
 # %% ../../nbs/cli/00_program.ipynb #f40fa43c
 app = typer.Typer(
@@ -41,6 +46,9 @@ def main(
     "The program `sonic`."
     gc.set_threshold(100_000)  # else it searches all that the libraries hold, again and again as they are imported,
     atexit.register(gc.freeze)  # and once more at the end: a third of the time of a short command
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name in letters that the terminal lacks is no error
     given = sys.argv[1:] if arguments is None else arguments
     rest = [word for word in given if word != "--debug"]
     try:
@@ -50,14 +58,14 @@ def main(
 
         if not isinstance(error, SonicError) or len(rest) < len(given):
             raise
-        print(f"sonic: {error}", file=sys.stderr)
-        sys.exit(2)
+        say(f"sonic: {one_line(error)}", error=True)
+        sys.exit(getattr(error, "exit_code", 2))
 
 # %% ../../nbs/cli/00_program.ipynb #19c44230
 def _show_version(wanted: bool) -> None:
     "Print the version and stop."
     if wanted:
-        print(__version__)
+        say(__version__)
         raise typer.Exit
 
 
@@ -69,6 +77,16 @@ def _program(
 ) -> None:
     "Options of the program itself."
 
+# %% ../../nbs/cli/00_program.ipynb #5a1c0e02
+def say(
+    *texts: object,  # each begins a line, and may have several
+    error: bool = False,  # on standard error
+) -> None:
+    "Print something."
+    for text in texts:
+        for line in str(text).split("\n"):
+            print(one_line(line), file=sys.stderr if error else sys.stdout)
+
 # %% ../../nbs/cli/00_program.ipynb #074301a2
 Settings = Annotated[
     list[str],
@@ -79,7 +97,37 @@ Settings = Annotated[
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings; else `sonic.toml` of this folder, if any.")
 ]
-Jobs = Annotated[int | None, typer.Option("--jobs", "-j", metavar="N", help="Processes; one a core if not given.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", "-j", metavar="N", help="Processes; 0: none beside this one; one a core if not given."),
+]
+Retry = Annotated[bool, typer.Option("--retry", help="Try again what failed before.")]
+Backend = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Work on a cluster: `dask` or `ray`; else on this machine.")
+]
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the cluster, such as `tcp://host:8786`.")]
+
+
+@contextmanager
+def at_work(
+    backend: str | None,  # dask or ray; none: this machine
+    scheduler: str | None,  # its address
+) -> Iterator[None]:
+    "Work on many tracks by the engine that was asked for. Ctrl-C ends the program with code 130."
+    from sonic.config import SonicError
+
+    if bool(scheduler) != bool(backend):
+        raise SonicError("--backend and --scheduler go together: --backend dask --scheduler tcp://host:8786")
+    try:
+        with ExitStack() as stack:
+            if backend and scheduler:
+                from sonic.cream.backends import cluster
+
+                stack.enter_context(cluster(backend, scheduler=scheduler))
+            yield
+    except KeyboardInterrupt:
+        say("\nsonic: stopped; the same command goes on from here", error=True)
+        raise typer.Exit(130) from None
 
 
 def settings_of(
@@ -93,7 +141,7 @@ def settings_of(
 
     if file is None and Path("sonic.toml").exists():
         file = Path("sonic.toml")
-        print("sonic: settings from the sonic.toml of this folder", file=sys.stderr)
+        say("sonic: settings from the sonic.toml of this folder", error=True)
     return changed(read_config(file) if file else Config(), settings, **more)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .playlist import open_history
-from .program import ConfigFile, Settings, app, settings_of
+from .program import ConfigFile, Settings, app, say, settings_of
 from .similar import ListFile, Where, track_line, wanted_labels
 
 if TYPE_CHECKING:
@@ -101,19 +101,19 @@ def recommend(
     made = open_recommender(model)[0] if model else _fitted(opened, table, kind=kind, config=base, quiet=quiet)
     if save:
         save_recommender(made, save, facts={"log": log.name, "rows": len(opened)})
-        print(save)
+        say(save)
     labels = wanted_labels(where)
     if user is None and not alone:
         _all(made, opened, table, count=count, where=labels, out=out, saved=save is not None)
         return
     found = _one(made, opened, table, user=user, count=count, where=labels, config=base)
     if out is None:
-        print(*(f"{row.rank:3} {row.score:8.3f}  {track_line(row)}" for row in found.itertuples(index=False)), sep="\n")
+        say(*(f"{row.rank:3} {row.score:8.3f}  {track_line(row)}" for row in found.itertuples(index=False)))
         return
     from sonic.rouge.playlistfile import save_playlist
 
     save_playlist(found, found.set_index("track_id") if table is None else table.tracks, out)
-    print(out)
+    say(out)
 
 # %% ../../nbs/cli/05_recommend.ipynb #8907fcb0
 def _one(
@@ -138,6 +138,7 @@ def _all(
     from sonic.files import save_file
     from sonic.sections import SonicError
     from sonic.tails.neighbours import selected
+    from sonic.text import sheet
 
     if out is None and saved:
         return
@@ -149,7 +150,6 @@ def _all(
     if table is not None and where:
         kept = {key for key, keep in zip(table.ids, selected(table.tracks, where), strict=True) if keep}
         mask = np.array([key in kept for key in made.tracks], bool)
-    save_file(
-        out, made.recommend(log.plays(tracks=made.tracks), count, where=mask).frame().to_csv(index=False).encode()
-    )
-    print(out)
+    found = made.recommend(log.plays(tracks=made.tracks), count, where=mask).frame()
+    save_file(out, sheet(found, index=False))
+    say(out)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .program import ConfigFile, Settings, app, settings_of
+from .program import ConfigFile, Settings, app, say, settings_of
+from ..text import one_line
 
 if TYPE_CHECKING:
     from sonic.tails.index import Index
@@ -66,7 +67,7 @@ def track_line(
     told = " - ".join(name for name in known if name and name != "nan") or str(row.track_id)
     genre = getattr(row, "genre", None)
     told += f"  ({genre})" if isinstance(genre, str) and genre else ""
-    return "".join(letter if letter.isprintable() else "?" for letter in told)  # no name may drive a terminal
+    return one_line(told, most=200)
 
 
 def _line(row: Any) -> str:
@@ -111,10 +112,10 @@ def similar(
 
         if isinstance(opened, Table) and opened.parts and len(found):
             found = explain(opened, tracks, found)
-        print(*map(_line, found.itertuples(index=False)), sep="\n")
+        say(*map(_line, found.itertuples(index=False)))
         return
     save_playlist(found, opened.tracks, out)
-    print(out)
+    say(out)
 
 
 @app.command()
@@ -135,4 +136,4 @@ def index(
 
     made = make_index(open_table(table), config=settings_of(config, set))
     save_index(made, out)
-    print(f"{len(made)} tracks\n{out}")
+    say(f"{len(made)} tracks", out)

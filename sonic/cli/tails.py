@@ -7,13 +7,12 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cli/tail
 # %% ../../nbs/cli/02_tails.ipynb #341b5a16
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .program import ConfigFile, Jobs, Settings, app, settings_of
+from .program import Backend, ConfigFile, Jobs, Retry, Scheduler, Settings, app, at_work, say, settings_of
 
 # %% auto #0
 __all__ = ['weights', 'Word', 'embed', 'list_weights', 'fetch_weights', 'verify_weights', 'export']
@@ -22,9 +21,9 @@ __all__ = ['weights', 'Word', 'embed', 'list_weights', 'fetch_weights', 'verify_
 @app.command()
 def embed(
     source: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="SOURCE", help="Folder, file, table, playlist, data set, or pictures that `sonic render` drew."
+            metavar="SOURCE", help="Folder, file, table, playlist, data set, URL, or pictures that `sonic render` drew."
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Table to write, .parquet.")],
@@ -45,12 +44,17 @@ def embed(
     batch: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Windows at once; 8, or 64 on a graphics card.")
     ] = None,
+    retry: Retry = False,
+    backend: Backend = None,
+    scheduler: Scheduler = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
     """
     Turn a collection into one vector a track.
 
-    What is there already is kept, so the same command goes on where a run was stopped by Ctrl-C (exit code 130). Exit code 3 says that some tracks failed.
+    What is there already is kept, so the same command goes on wherever a run was stopped. Ctrl-C once finishes the tracks that are begun, twice stops at once.
+
+    Exit codes: 0 all is well, 2 refused, 3 some tracks failed, 4 nothing more can be written, 5 another run is at it, 130 Ctrl-C.
 
     Examples:
 
@@ -65,21 +69,17 @@ def embed(
     from sonic.tails.together import embed as listen
 
     start, settings = perf_counter(), settings_of(config, set)
-    try:
-        table = listen(
-            source, out, with_=with_, config=settings, jobs=jobs, device=device, batch=batch, progress=not quiet
-        )
-    except KeyboardInterrupt:
-        print("\nsonic: stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from None
+    how: dict[str, Any] = {"with_": with_, "config": settings, "jobs": jobs, "device": device, "batch": batch}
+    with at_work(backend, scheduler):
+        table = listen(source, out, retry=retry, progress=not quiet, **how)
     for title, rows in {
         "With a warning": table.tracks[table.tracks["status"] == "warned"],
         "Failed": table.failed,
     }.items():
-        print(*named(title, rows.reset_index(), place="table"), sep="\n", end="\n" if len(rows) else "")
+        say(*named(title, rows.reset_index(), place="table"))
     seconds, counts = perf_counter() - start, table.tracks.attrs
-    print(*(f"Skipped: {note}" for note in counts["skipped"]), sep="\n", end="\n" if counts["skipped"] else "")
-    print(f"{table}. Embedded {counts['embedded']} in {seconds:.1f} s, kept {counts['kept']} that were there.\n{out}")
+    say(*(f"Skipped: {note}" for note in counts["skipped"]))
+    say(f"{table}. Embedded {counts['embedded']} in {seconds:.1f} s, kept {counts['kept']} that were there.", out)
     raise typer.Exit(3 if len(table.failed) else 0)
 
 # %% ../../nbs/cli/02_tails.ipynb #ee1880ff
@@ -92,7 +92,7 @@ Word = Annotated[str, typer.Argument(metavar="NAME", help="Weights, or the packa
 def _listed(states: list[Any]) -> None:
     "Print how it stands with weights."
     for each in states:
-        print(
+        say(
             f"{each.name:<20} {each.state:<10} {each.size / 1e6:4.0f} MB  {each.licence:<11} {each.about} ({each.source})"
         )
 
@@ -107,7 +107,7 @@ def list_weights() -> None:
     from sonic.tails.weights import cache_folder, states
 
     _listed(states())
-    print(f"kept in {cache_folder()}; SONIC_CACHE names another folder")
+    say(f"kept in {cache_folder()}; SONIC_CACHE names another folder")
 
 
 @weights.command("fetch")
@@ -153,4 +153,4 @@ def export(
     from sonic.tails.exports import export_table
     from sonic.tails.table import open_table
 
-    print(*export_table(open_table(table), out, format=format), sep="\n")
+    say(*export_table(open_table(table), out, format=format))

@@ -7,13 +7,12 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cli/tune
 # %% ../../nbs/cli/06_tune.ipynb #fbc4a0bf
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .program import ConfigFile, Jobs, Settings, app, changed, settings_of
+from .program import ConfigFile, Jobs, Settings, app, changed, say, settings_of
 
 # %% auto #0
 __all__ = ['tuning', 'Out', 'Trials', 'Storage', 'Quiet', 'wishes', 'run_study', 'resume_study', 'report_study', 'ablate_views',
@@ -124,9 +123,9 @@ def run_study(
         begun = begin_demo(out, tracks=tracks, jobs=jobs, progress=not quiet, **how)
     else:
         begun = begin(out, music, log=read_log(log, progress=not quiet) if log else None, **how)
-    print(f"{begun}\n")
+    say(f"{begun}\n")
     if how["space"] is None and "embed.with" in str(begun.space) and "musicnn" not in str(begun.space):
-        print("musicnn is left out, since its weights are not here: sonic weights fetch musicnn\n")
+        say("musicnn is left out, since its weights are not here: sonic weights fetch musicnn\n")
     _search(out, trials, jobs, storage, quiet)
 
 
@@ -138,13 +137,12 @@ def _search(out: Path, trials: int | None, jobs: int | None, storage: str | None
     try:
         found = tune(out, trials=trials, jobs=jobs, storage=storage, progress=not quiet)
     except KeyboardInterrupt:
-        print(f"\nsonic: stopped; sonic tune resume {out} goes on from here", file=sys.stderr)
+        say(f"\nsonic: stopped; sonic tune resume {out} goes on from here", error=True)
         raise typer.Exit(130) from None
-    print(
+    say(
         told(open_tuning(out, storage=storage), found),
         f"To open it: sonic tune report {out}\n",
         *(out / name for name in ("best.toml", "report.html", "trials.csv")),
-        sep="\n",
     )
 
 
@@ -188,7 +186,7 @@ def report_study(
     """
     from sonic.shadow.tune import report
 
-    print(report(out, pick=pick, storage=storage), "", *(out / name for name in ("best.toml", "report.html")), sep="\n")
+    say(report(out, pick=pick, storage=storage), "", *(out / name for name in ("best.toml", "report.html")))
 
 # %% ../../nbs/cli/06_tune.ipynb #c8bcf564
 @tuning.command("ablate")
@@ -204,12 +202,13 @@ def ablate_views(
     from sonic.files import save_file
     from sonic.shadow.ablation import ablate, ablation_figure, ablation_text
     from sonic.shadow.folder import open_tuning
+    from sonic.text import sheet
 
     opened = open_tuning(out)
     found = ablate(opened.problem(), config=changed(opened.base, set))
-    save_file(out / "ablation.csv", found.to_csv(index=False).encode())
+    save_file(out / "ablation.csv", sheet(found, index=False))
     ablation_figure(found).savefig(out / "ablation.png", dpi=160)
-    print(ablation_text(found), "", out / "ablation.csv", out / "ablation.png", sep="\n")
+    say(ablation_text(found), "", out / "ablation.csv", out / "ablation.png")
 
 
 @tuning.command("dashboard")
@@ -234,5 +233,5 @@ def show_dashboard(
     from optuna_dashboard import run_server
 
     study = open_storage(open_tuning(out, storage=storage).storage)
-    print(f"http://127.0.0.1:{port} (Ctrl-C ends it)")
+    say(f"http://127.0.0.1:{port} (Ctrl-C ends it)")
     run_server(study, host="127.0.0.1", port=port)

@@ -20,7 +20,8 @@ from ..config import SonicError
 from .decode import AudioInfo, Source, opened
 
 # %% auto #0
-__all__ = ['LONGEST', 'SLACK', 'RATES', 'CHANNELS', 'Clip', 'info', 'Stream', 'stream', 'load']
+__all__ = ['LONGEST', 'SHORTEST', 'MORE', 'SLACK', 'FULL', 'RATES', 'CHANNELS', 'DENSEST', 'LARGEST', 'Clip', 'info', 'Stream',
+           'stream', 'load']
 
 # %% ../../nbs/cream/01_audio.ipynb #fe9d2e24
 @dataclass(frozen=True)
@@ -43,40 +44,40 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
         return source.info
 
 # %% ../../nbs/cream/01_audio.ipynb #f5486f2e
-LONGEST = 3 * 3600  # s, what is read if no duration is asked for
+LONGEST = 3 * 3600  # s, what is read at most if no duration is asked for
+SHORTEST = 0.1  # s, a recording
 
 
-def _blocks(source: Source, rate: int, offset: float, duration: float | None) -> Generator[np.ndarray, None, None]:
-    "The stretch of a source, mono, at that rate, as it is decoded; `librosa.load` is the oracle."
+def _mixed(source: Source, offset: float, duration: float | None, longest: float) -> Iterator[np.ndarray]:
+    "The stretch of a source, mono, at its own rate, as it is decoded."
     from sonic.cream.mono import to_mono  # Numba takes half a second that a look at a header does not need
 
     native = source.info.sample_rate
-    start, wanted = int(offset * native), int((LONGEST if duration is None else duration) * native)
-    resampler = soxr.ResampleStream(native, rate, 1, dtype="float32", quality="HQ") if rate != native else None
-    try:
-        decoded = given = 0
-        for block in source.blocks(start):
-            mono = to_mono(block[: wanted - decoded])
-            decoded += len(mono)
-            part = resampler.resample_chunk(mono) if resampler else mono
-            given += len(part)
-            yield part
-            if decoded == wanted:
-                break
-        else:  # the file ended first
-            source.notes.extend(_missing(source, start + decoded))
-        if duration is None and decoded == wanted:
-            raise SonicError(f"lasts more than {LONGEST / 3600:g} h; say how much to read with duration")
-        if not decoded:
-            raise SonicError("no sound can be decoded" + (f" from {offset:g} s on" if offset else ""))
-        length = math.ceil(decoded * (rate / native))  # soxr rounds down, librosa up
-        rest = resampler.resample_chunk(np.empty(0, np.float32), last=True) if resampler else np.empty(0, np.float32)
-        yield np.pad(rest, (0, max(0, length - given - len(rest))))[: length - given]
-    finally:
-        del resampler  # the frame of an error may live until the program ends, where soxr complains of what is left
+    start, wanted = int(offset * native), int((longest if duration is None else duration) * native)
+    decoded, total, full = 0, 0.0, 0
+    for block in source.blocks(start):
+        mono = to_mono(block[: wanted - decoded])
+        decoded, total = decoded + len(mono), total + float(mono.sum())
+        full += int(np.count_nonzero(np.abs(mono) >= FULL))
+        yield mono
+        if decoded == wanted:
+            break
+    else:  # the file ended first
+        source.notes.extend(_missing(source, start + decoded))
+        if decoded and start + decoded < SHORTEST * native:
+            lasts = f"only {(start + decoded) / native:.3f} s of sound; a track has at least {SHORTEST:g} s"
+            raise SonicError("; ".join([lasts, *source.notes]))
+    if duration is None and decoded == wanted:
+        raise SonicError(f"lasts more than {longest / 3600:g} h; {MORE}")
+    if not decoded:
+        nothing = "no sound can be decoded" + (f" from {offset:g} s on" if offset else "")
+        raise SonicError("; ".join([nothing, *source.notes]))
+    source.notes.extend(_odd_levels(total / decoded, full / decoded))
 
 # %% ../../nbs/cream/01_audio.ipynb #ef1f94fd
+MORE = "say how much to read with duration, or allow more with limits.hours"
 SLACK = 4096  # frames that may be missing: an encoder's delay and padding
+FULL = 0.999  # of full scale: as far as samples go
 
 
 def _missing(source: Source, decoded: int) -> Iterator[str]:
@@ -86,28 +87,58 @@ def _missing(source: Source, decoded: int) -> Iterator[str]:
         of = f" of the {promised / source.info.sample_rate:.2f} s declared" if promised else ""
         yield f"{'damaged: ' if source.damaged else ''}decoded {decoded / source.info.sample_rate:.2f} s{of}"
 
-# %% ../../nbs/cream/01_audio.ipynb #d25773ac
+
+def _odd_levels(mean: float, full: float) -> Iterator[str]:
+    "What is said of sound beside its zero line, or cut off at full scale; loud masters have less than a hundredth of it."
+    if abs(mean) > 0.05:
+        yield f"off centre: its samples are {mean:+.2f} of full scale on average"
+    if full > 0.05:
+        yield f"clipped: {full:.0%} of its samples are at full scale"
+
+# %% ../../nbs/cream/01_audio.ipynb #96f6a045
+def _blocks(
+    source: Source, rate: int, offset: float, duration: float | None, longest: float
+) -> Generator[np.ndarray, None, None]:
+    "The stretch of a source, mono, at that rate, as it is decoded; `librosa.load` is the oracle."
+    native = source.info.sample_rate
+    resampler = soxr.ResampleStream(native, rate, 1, dtype="float32", quality="HQ") if rate != native else None
+    try:
+        decoded = given = 0
+        for mono in _mixed(source, offset, duration, longest):
+            decoded += len(mono)
+            part = resampler.resample_chunk(mono) if resampler else mono
+            given += len(part)
+            yield part
+        length = math.ceil(decoded * (rate / native))  # soxr rounds down, librosa up
+        rest = resampler.resample_chunk(np.empty(0, np.float32), last=True) if resampler else np.empty(0, np.float32)
+        yield np.pad(rest, (0, max(0, length - given - len(rest))))[: length - given]
+    finally:
+        del resampler  # the frame of an error may live until the program ends, where soxr complains of what is left
+
+# %% ../../nbs/cream/01_audio.ipynb #0467b98d
 RATES = range(8000, 384001)  # Hz
 CHANNELS = 8  # at most: 7.1 surround
+DENSEST = 6000  # frames a byte: the smallest frame of FLAC, 11 bytes, holds 65535 of silence (RFC 9639, 9)
+LARGEST = 2e6  # bytes a second: eight channels of 32 bits at 48 kHz have 1.5 million
 
 
-def _check(source: Source, offset: float, duration: float | None) -> None:
+def _check(source: Source, offset: float, duration: float | None, longest: float) -> None:
     "Refuse what a header alone shows to be no music, or more than is read at once."
     about = source.info
     if about.sample_rate not in RATES:
         raise SonicError(f"a sample rate of {about.sample_rate} Hz; {RATES[0]} to {RATES[-1]} Hz can be read")
     if not 1 <= about.channels <= CHANNELS:
         raise SonicError(f"{about.channels} channels; at most {CHANNELS} can be mixed")
+    if duration is None and about.size > LARGEST * longest:
+        raise SonicError(f"{about.size / 1e9:.1f} GB, more than {longest / 3600:g} h of sound can take; {MORE}")
     if about.seconds is None or source.declared is None:
         return
     if 0 < about.seconds <= offset:
         raise SonicError(f"offset={offset:g} s lies beyond the end at {about.seconds:.2f} s")
-    if duration is None and about.seconds - offset > LONGEST:
-        raise SonicError(
-            f"lasts {about.seconds / 3600:.1f} h, more than {LONGEST / 3600:g} h; say how much to read with duration"
-        )
+    if duration is None and about.seconds - offset > longest and source.declared <= DENSEST * about.size:
+        raise SonicError(f"lasts {about.seconds / 3600:.1f} h, more than {longest / 3600:g} h; {MORE}")
 
-# %% ../../nbs/cream/01_audio.ipynb #96f6a045
+# %% ../../nbs/cream/01_audio.ipynb #1fa24d38
 @dataclass(frozen=True)
 class Stream:
     "A recording that is being decoded, for those who need not hold it whole."
@@ -123,6 +154,7 @@ def stream(
     sample_rate: int | None = 22050,  # Hz, from 8000 to 384000; none: the file's own
     offset: float = 0.0,  # s, where the clip starts in the file
     duration: float | None = None,  # s, how long it is at most; none: to the end
+    longest: float = LONGEST,  # s, how much there may be if no duration is asked for
 ) -> Iterator[Stream]:
     "Read a file block by block. Raises `SonicError` if there is no sound to be had."
     if sample_rate is not None and sample_rate not in RATES:
@@ -132,9 +164,9 @@ def stream(
     if duration is not None and not 0 < duration < math.inf:
         raise SonicError(f"duration={duration} must be more than 0 s")
     with opened(path) as source:
-        _check(source, offset, duration)
+        _check(source, offset, duration, longest)
         rate = sample_rate or source.info.sample_rate
-        with closing(_blocks(source, rate, offset, duration)) as blocks:
+        with closing(_blocks(source, rate, offset, duration, longest)) as blocks:
             yield Stream(blocks, rate, source.notes)
 
 
@@ -143,8 +175,9 @@ def load(
     sample_rate: int | None = 22050,  # Hz, from 8000 to 384000; none: the file's own
     offset: float = 0.0,  # s, where the clip starts in the file
     duration: float | None = None,  # s, how long it is at most; none: to the end
+    longest: float = LONGEST,  # s, how much there may be if no duration is asked for
 ) -> Clip:
     "Read a file; `librosa.load` is the oracle, sample for sample. Raises `SonicError` if there is no sound to be had."
-    with stream(path, sample_rate, offset, duration) as sound:
+    with stream(path, sample_rate, offset, duration, longest) as sound:
         samples = np.concatenate([*sound.blocks])
         return Clip(samples, sound.sample_rate, tuple(sound.notes))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..config import AudioSettings, Config, StftSettings
+from ..config import Config, StftSettings
 from .audio import Clip, stream
 from .chroma import SMOOTH, chroma_view, deviations, peaks
 from .filters import BINS
@@ -65,11 +65,12 @@ def cut(
 def decoded(
     path: str | os.PathLike[str],  # of the file
     *,
-    audio: AudioSettings,  # what is read, and at which rate
+    config: Config,  # what is read, at which rate, and how much at most
     notes: list[str] | None = None,  # grows, at the end, by what was odd about the file
 ) -> Iterator[np.ndarray]:  # float32, shape (n,), one after the other
     "The samples of a file; together they are those of `load`."
-    with stream(path, audio.sample_rate, audio.offset, audio.duration) as sound:
+    audio, longest = config.audio, 3600 * config.limits.hours
+    with stream(path, audio.sample_rate, audio.offset, audio.duration, longest) as sound:
         yield from sound.blocks
         if notes is not None:
             notes.extend(sound.notes)

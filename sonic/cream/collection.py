@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import SonicError
 from .decode import AUDIO_SUFFIXES
+from .paths import absolute, locate, told
+from ..places import is_remote, place
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['TAGS', 'SEPARATOR', 'make_collection', 'make_id', 'note', 'find_audio', 'read_tags', 'tag_table', 'read_files',
+__all__ = ['TAGS', 'SEPARATOR', 'make_collection', 'make_id', 'note', 'find_audio', 'read_tags', 'read_files', 'add_tags',
            'read_folder']
 
 # %% ../../nbs/cream/15_collection.ipynb #6f15989e
@@ -28,10 +30,11 @@ def make_collection(
     labels: pd.DataFrame,  # a row a track, a column a label
     *,
     ids: Sequence[str],
-    paths: Sequence[str],  # absolute
+    paths: Sequence[str],  # absolute, or URLs
     root: str,  # folder that the ids are relative to
     source: str,  # what to call the collection in an error
     skipped: Sequence[str] = (),  # what was passed over, a sentence a reason
+    untagged: Sequence[str] = (),  # labels that tags may give but that were not read
 ) -> pd.DataFrame:
     "Tracks as a collection. Raises `SonicError` if there are none or if two have one id."
     import pandas as pd
@@ -46,7 +49,7 @@ def make_collection(
     # object: the text type of pandas holds only valid Unicode, and the name of a file need not be that
     front = pd.DataFrame({"track_id": list(ids), "path": pd.Series(list(paths), dtype=object)})
     tracks = pd.concat([front, labels.drop(columns=list(front), errors="ignore").reset_index(drop=True)], axis=1)
-    tracks.attrs = {"root": root, "skipped": list(skipped)}
+    tracks.attrs = {"root": root, "skipped": list(skipped), "untagged": list(untagged)}
     return tracks
 
 # %% ../../nbs/cream/15_collection.ipynb #e9d8ae98
@@ -55,19 +58,60 @@ def make_id(name: str) -> str:  # valid Unicode
     return name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
 
 # %% ../../nbs/cream/15_collection.ipynb #b876c60d
-def _refusal(path: str, *, root: Path) -> str:
-    "Why a path is no track of its own; nothing if it is one."
-    if os.path.basename(path).startswith("."):
+def _refusal(entry: os.DirEntry[str], *, root: str) -> str:
+    "Why a path is no track of its own; nothing if it is one. A plain file costs no look at the disk."
+    link = entry.is_symlink()
+    if entry.name.startswith("."):
         return "hidden"
-    if os.path.isdir(path):
-        return "linked folder" if os.path.islink(path) else "folder"
-    if os.path.splitext(path)[1].lower() not in AUDIO_SUFFIXES:
+    if os.path.isdir(entry) if link else entry.is_dir(follow_symlinks=False):
+        return "linked folder" if link else "folder"
+    if os.path.splitext(entry.name)[1].lower() not in AUDIO_SUFFIXES:
         return "not audio by its ending"
-    if not os.path.isfile(path):
+    if not (os.path.isfile(entry) if link else entry.is_file(follow_symlinks=False)):
         return "device, pipe or broken link"
-    if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(root):
+    if link and not Path(os.path.realpath(entry)).is_relative_to(root):
         return "link out of the folder"
     return ""
+
+
+def _on_disk(folder: str) -> Iterator[tuple[str, str]]:
+    "Relative paths, and why each is no track."
+    root, folders = os.path.realpath(folder), [""]
+    while folders:
+        base = folders.pop()
+        try:
+            with os.scandir(os.path.join(folder, base) if base else folder) as entries:
+                for entry in entries:
+                    name = f"{base}/{entry.name}" if base else entry.name
+                    reason = _refusal(entry, root=root)
+                    if reason == "folder":  # what lies in it comes by itself
+                        folders.append(name)
+                    else:
+                        yield name, reason
+        except OSError:
+            yield base or ".", "unreadable"
+
+# %% ../../nbs/cream/15_collection.ipynb #cc8f621f
+def _behind_url(folder: str) -> Iterator[tuple[str, str]]:
+    "Relative paths, and why each is no track."
+    if folder.startswith(("http:", "https:")):
+        raise SonicError(f"{folder} is on the web, where a folder cannot be listed; give a table of its files")
+    with told(folder):
+        root: Any = place(folder)
+        root.fs.invalidate_cache()  # a store remembers how it looked before
+        listed = root.fs.find(root.path, detail=True)
+    base, hidden = root.path.strip("/"), set()
+    for path, about in sorted(listed.items()):
+        name = path.lstrip("/").removeprefix(base).removeprefix("/")
+        if found := re.search(r"(?:^|/)\.[^/]*", name):
+            hidden.add(name[: found.end()])  # a hidden folder is told of once
+        elif os.path.splitext(name)[1].lower() not in AUDIO_SUFFIXES:
+            yield from [(name, "not audio by its ending")] if name and not name.endswith("/") else []
+        elif about["type"] not in ("file", "link"):
+            yield name, "device, pipe or broken link"
+        else:
+            yield name, "whose name no URL can hold" if re.search("::|//", name) else ""
+    yield from ((name, "hidden") for name in hidden)
 
 # %% ../../nbs/cream/15_collection.ipynb #226772c4
 def note(names: Sequence[str], reason: str) -> str:
@@ -77,21 +121,12 @@ def note(names: Sequence[str], reason: str) -> str:
 
 # %% ../../nbs/cream/15_collection.ipynb #21f5b630
 def find_audio(
-    folder: str | Path,
+    folder: str | os.PathLike[str],  # or the URL of one
 ) -> tuple[list[str], list[str]]:  # relative paths with slashes, sorted by id; a sentence a reason for what was skipped
     "The audio files of a folder."
-    root = Path(os.path.realpath(folder))
-    names: dict[str, list[str]] = {}  # reason to relative paths; the empty reason: taken
-
-    def locked(error: OSError) -> None:
-        names.setdefault("unreadable", []).append(Path(error.filename).relative_to(folder).as_posix())
-
-    for here, folders, files in os.walk(folder, onerror=locked):
-        base = Path(here).relative_to(folder)
-        for name in folders + files:
-            names.setdefault(_refusal(os.path.join(here, name), root=root), []).append((base / name).as_posix())
-        folders[:] = [name for name in folders if not name.startswith(".")]
-    names.pop("folder", None)  # what lies in them comes by itself
+    where, names = absolute(folder), dict[str, list[str]]()  # reason to relative paths; the empty reason: taken
+    for name, reason in _behind_url(where) if is_remote(where) else _on_disk(where):
+        names.setdefault(reason, []).append(name)
     found = sorted(names.pop("", []), key=make_id)
     return found, [note(names[reason], reason) for reason in sorted(names)]
 
@@ -131,16 +166,48 @@ def _words(tags: Any, keys: Sequence[str]) -> str:
     return SEPARATOR.join(word for word in words if word).encode("utf-8", "replace").decode()
 
 # %% ../../nbs/cream/15_collection.ipynb #1d39004d
-def tag_table(
-    paths: Sequence[str],
-) -> pd.DataFrame:  # a row a path, a column a key of `TAGS`
-    "The tags of many files, with a progress bar if somebody is looking."
+def read_files(
+    names: Sequence[str],  # paths relative to `root`
+    *,
+    root: str | os.PathLike[str],  # folder that they are relative to, or its URL
+    source: str,  # what to call the collection in an error
+    tags: bool = True,  # read labels from the tags of the files
+    skipped: Sequence[str] = (),  # what was passed over, a sentence a reason
+) -> pd.DataFrame:
+    "Some files as a collection."
     import pandas as pd
 
-    return pd.DataFrame([read_tags(path) for path in _shown(paths)], columns=list(TAGS))
+    base = absolute(root)
+    paths, ids = [locate(name, root=base) for name in names], list(map(make_id, names))
+    bare = pd.DataFrame(index=range(len(paths)))
+    tracks = make_collection(bare, ids=ids, paths=paths, root=base, source=source, skipped=skipped, untagged=list(TAGS))
+    return add_tags(tracks) if tags and not is_remote(base) else tracks
 
 
-def _shown(paths: Sequence[str]) -> Iterable[str]:
+def add_tags(
+    tracks: pd.DataFrame,  # a collection
+    *,
+    known: Mapping[str, Mapping[str, Any]]
+    | None = None,  # by track_id, labels from an earlier time: rows of a manifest
+) -> pd.DataFrame:  # nothing left in `attrs["untagged"]`
+    "A collection with the labels that the tags of its files give. What has no tag keeps the label that it has."
+    import pandas as pd
+
+    tracks, wanted, known = tracks.copy(), tracks.attrs.get("untagged", []), known or {}
+    if not wanted:
+        return tracks
+    rows = {key: known[key] for key in tracks["track_id"] if known.get(key, {}).keys() >= TAGS.keys()}
+    paths = zip(tracks["track_id"], tracks["path"], strict=True)
+    rows |= {key: read_tags(path) for key, path in _shown([pair for pair in paths if pair[0] not in rows])}
+    columns = {name: [rows[key].get(name) for key in tracks["track_id"]] for name in wanted}
+    labels = pd.DataFrame(columns, index=tracks.index)
+    for name in wanted:
+        tracks[name] = labels[name].where(labels[name].notna(), tracks[name]) if name in tracks else labels[name]
+    tracks.attrs["untagged"] = []
+    return tracks
+
+
+def _shown(paths: Sequence[Any]) -> Iterable[Any]:
     "The same, with a bar if they will take a while."
     if len(paths) < 100:
         return paths
@@ -150,38 +217,21 @@ def _shown(paths: Sequence[str]) -> Iterable[str]:
     console = Console(stderr=True)
     return track(paths, "reading tags", console=console, transient=True, disable=not console.is_terminal)
 
-
-def read_files(
-    names: Sequence[str],  # paths relative to `root`
-    *,
-    root: str | Path,  # folder that they are relative to
-    source: str,  # what to call the collection in an error
-    tags: bool = True,  # read labels from the tags of the files
-    skipped: Sequence[str] = (),  # what was passed over, a sentence a reason
-) -> pd.DataFrame:
-    "Some files as a collection."
-    import pandas as pd
-
-    root = os.path.abspath(root)
-    paths = [os.path.normpath(os.path.join(root, name)) for name in names]
-    labels = tag_table(paths) if tags else pd.DataFrame(index=range(len(paths)))
-    return make_collection(
-        labels, ids=list(map(make_id, names)), paths=paths, root=root, source=source, skipped=skipped
-    )
-
 # %% ../../nbs/cream/15_collection.ipynb #95ac0293
 def read_folder(
-    folder: str | Path,
+    folder: str | os.PathLike[str],  # or the URL of one
     *,
     tags: bool = True,  # read labels from the tags of the files
     genre_from_folder: bool = False,  # the genre of a track is the name of the folder it lies in
+    found: tuple[list[str], list[str]] | None = None,  # what `find_audio` said, if it was asked before
 ) -> pd.DataFrame:
     "The audio files of a folder as a collection."
-    found, skipped = find_audio(folder)
-    if not found:
+    names, skipped = found or find_audio(folder)
+    if not names:
         endings = " ".join(sorted(AUDIO_SUFFIXES))
         raise SonicError(f"{folder} holds no file that ends in {endings}" + "".join(f"; {each}" for each in skipped))
-    tracks = read_files(found, root=folder, source=str(folder), tags=tags, skipped=skipped)
+    tracks = read_files(names, root=folder, source=str(folder), tags=tags, skipped=skipped)
     if genre_from_folder:
-        tracks["genre"] = [make_id(Path(name).parent.name) or None for name in found]
+        tracks["genre"] = [make_id(os.path.basename(os.path.dirname(name))) or None for name in names]
+        tracks.attrs["untagged"] = [label for label in tracks.attrs["untagged"] if label != "genre"]
     return tracks

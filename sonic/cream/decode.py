@@ -11,7 +11,8 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -20,6 +21,10 @@ import numpy as np
 import soundfile
 
 from ..config import SonicError
+from ..containers import MOST, Portions, behind_tag, check_container
+from ..fetch import fault, fetched, size_of
+from ..places import place
+from ..text import one_line
 
 # %% auto #0
 __all__ = ['FORMATS', 'AUDIO_SUFFIXES', 'BLOCK', 'UNKNOWN', 'Format', 'sniff', 'AudioInfo', 'Source', 'opened']
@@ -58,14 +63,6 @@ def sniff(
     "What kind of file begins like this."
     return next((name for name, kind in FORMATS.items() if re.match(kind.begins, head, re.DOTALL)), "")
 
-# %% ../../nbs/cream/00_decode.ipynb #fdcb59b7
-def _head(file: BinaryIO) -> bytes:
-    "The first 4 KiB behind an ID3v2 tag, whose length is written with 7 bits a byte (id3.org, ID3v2.4, 3.1)."
-    start = file.read(10)
-    length = 10 + sum(byte << 7 * place for place, byte in enumerate(reversed(start[6:])))
-    file.seek(length if start.startswith(b"ID3") else 0)
-    return file.read(4096)
-
 # %% ../../nbs/cream/00_decode.ipynb #bc42a475
 @dataclass(frozen=True)
 class AudioInfo:
@@ -97,13 +94,13 @@ BLOCK = 1 << 16  # frames decoded at a time
 UNKNOWN = 1 << 40  # frames: libsndfile says a number beyond this where the header says none
 
 
-def _sndfile(path: Path, file: BinaryIO) -> Any:
+def _sndfile(path: Path, file: BinaryIO, at: int) -> Any:
     "The file opened by libsndfile, or None if it cannot."
     names: list[Any] = [str(path)] if os.name == "nt" else [file.fileno()]  # a descriptor, whatever bytes the name has
-    if path.suffix.lower() == ".mp3":
+    if path.suffix.lower() == ".mp3" and at < MOST:
         names.append(os.fsencode(path))  # given that ending, libsndfile looks for the first frame behind padding
     for name in names:
-        file.seek(0)
+        file.seek(at)
         try:
             return soundfile.SoundFile(name, closefd=False)
         except soundfile.LibsndfileError:
@@ -111,7 +108,7 @@ def _sndfile(path: Path, file: BinaryIO) -> Any:
     return None
 
 # %% ../../nbs/cream/00_decode.ipynb #4e4060b7
-def _sndfile_blocks(source: Source, sound: Any, at: int, file: BinaryIO, again: Callable) -> Iterator[np.ndarray]:
+def _sndfile_blocks(source: Source, sound: Any, at: int, unread: Callable, again: Callable) -> Iterator[np.ndarray]:
     "The frames from the one that `sound` stands at; after a fault, those before it."
     sound._info.seekable = 0
     buffer, blocks = np.empty((BLOCK, sound.channels), np.float32), 0
@@ -123,7 +120,7 @@ def _sndfile_blocks(source: Source, sound: Any, at: int, file: BinaryIO, again: 
             yield _before_fault(again(), buffer, blocks)
             break
         if not len(block):
-            source.notes.extend(_unread(source.info, file))
+            source.notes.extend(unread())
             break
         at, blocks = at + len(block), blocks + 1
         yield block
@@ -140,15 +137,21 @@ def _before_fault(sound: Any, buffer: np.ndarray, blocks: int) -> np.ndarray:
     return buffer[: np.isfinite(buffer[:, 0]).sum()]
 
 # %% ../../nbs/cream/00_decode.ipynb #5f4df068
-def _unread(info: AudioInfo, file: BinaryIO) -> Iterator[str]:
+def _unread(info: AudioInfo, file: BinaryIO, at: int) -> Iterator[str]:
     "What the end of a file tells after its last frame is decoded."
-    if info.format in ("MP3", "FLAC") and 0 < file.tell() < 0.9 * info.size:  # 0: libsndfile opened it by name
-        yield f"the decoder stopped after {file.tell() / info.size:.0%} of the file's bytes"
+    share = (file.tell() - at) / max(1, info.size - at)  # of the bytes behind the tag; 0: libsndfile opened it by name
+    if info.format in ("MP3", "FLAC") and 0 < share < 0.9:
+        yield f"the decoder stopped after {share:.0%} of the file's bytes"
     if info.format == "OGG":
         file.seek(max(0, info.size - BLOCK))  # longer than any page
         tail = file.read()
-        if (page := tail.rfind(b"OggS")) >= 0 and tail[page + 5 : page + 6] < b"\4":  # RFC 3533, 6: flag 4 is the end
+        if (page := tail.rfind(b"OggS")) >= 0 and not _is_the_end(tail[page:]):
             yield "the last page of the Ogg stream is missing: the file was cut short"
+
+
+def _is_the_end(page: bytes) -> bool:
+    "Whether a page of Ogg is whole and marked as the last (RFC 3533, 6)."
+    return len(page) > 26 and page[5] & 4 > 0 and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 # %% ../../nbs/cream/00_decode.ipynb #e0d320da
 def _declared(sound: Any, head: bytes, size: int) -> int | None:
@@ -161,25 +164,25 @@ def _declared(sound: Any, head: bytes, size: int) -> int | None:
     return sound.frames
 
 # %% ../../nbs/cream/00_decode.ipynb #e2d7214e
-def _sndfile_source(sound: Any, path: Path, file: BinaryIO, head: bytes, size: int) -> Source:
+def _sndfile_source(sound: Any, path: Path, file: BinaryIO, at: int, head: bytes, size: int) -> Source:
     "The file as libsndfile reads it."
 
     def again(start: int) -> Any:
-        opened = _sndfile(path, file)
+        opened = _sndfile(path, file, at)
         if start:
             opened.seek(start)
         return opened
 
     def blocks(start: int) -> Iterator[np.ndarray]:
         try:
-            return _sndfile_blocks(source, sound, sound.seek(start) if start else 0, file, lambda: again(start))
+            return _sndfile_blocks(source, sound, sound.seek(start) if start else 0, unread, lambda: again(start))
         except soundfile.LibsndfileError:  # a failed seek spoils the handle
-            return _behind(_sndfile_blocks(source, again(0), 0, file, lambda: again(0)), start)
+            return _behind(_sndfile_blocks(source, again(0), 0, unread, lambda: again(0)), start)
 
     seconds = sound.frames / sound.samplerate if sound.frames < UNKNOWN else None
     kind = sound.format.replace("WAVEX", "WAV")
     info = AudioInfo(str(path), kind, sound.subtype, sound.samplerate, sound.channels, seconds, size)
-    source = Source(info, blocks, _declared(sound, head, size))
+    source, unread = Source(info, blocks, _declared(sound, head, size - at)), partial(_unread, info, file, at)
     return source
 
 
@@ -191,15 +194,17 @@ def _behind(blocks: Iterator[np.ndarray], skip: int) -> Iterator[np.ndarray]:
 
 # %% ../../nbs/cream/00_decode.ipynb #2ffce766
 @contextmanager
-def _pyav_source(path: Path, file: BinaryIO, kind: str, size: int) -> Iterator[Source]:
+def _pyav_source(path: Path, file: BinaryIO, at: int, kind: str, size: int) -> Iterator[Source]:
     "The file as FFmpeg reads it."
     try:
         import av
     except ImportError:
         raise SonicError(f'{kind} needs PyAV: pip install "sonic-recsys[av]"') from None
-    file.seek(0)
+    part = Portions(file, at)
     try:
-        with av.open(file, "r", format=FORMATS[kind].demuxer) as box:
+        with av.open(part, "r", format=FORMATS[kind].demuxer) as box:
+            if not part.left:
+                raise SonicError(f"its header, tags among it, takes more than {MOST / 1e6:.0f} MB")
             stream = next((stream for stream in box.streams.audio if stream.codec_context), None)
             if stream is None:
                 raise SonicError(f"{kind} without a sound track")
@@ -207,19 +212,21 @@ def _pyav_source(path: Path, file: BinaryIO, kind: str, size: int) -> Iterator[S
             codec, rate, channels = stream.codec_context.name, stream.rate, stream.layout.nb_channels
             info = AudioInfo(str(path), kind, codec, rate, channels, seconds, size)
             declared = None if seconds is None or kind == "AAC" else int(seconds * rate)  # of AAC it is a guess
-            source = Source(info, lambda start: _behind(_pyav_blocks(source, box, stream), start), declared)
+            source = Source(info, lambda start: _behind(_pyav_blocks(source, box, stream, part), start), declared)
             yield source
     except av.FFmpegError as error:
         raise SonicError(f"damaged or incomplete {kind}: it cannot be opened") from error
 
 # %% ../../nbs/cream/00_decode.ipynb #2d4dd219
-def _pyav_blocks(source: Source, box: Any, stream: Any) -> Iterator[np.ndarray]:
+def _pyav_blocks(source: Source, box: Any, stream: Any, part: Portions) -> Iterator[np.ndarray]:
     "All frames that can be decoded."
     import av
 
     packed = av.AudioResampler(format="flt", frame_size=BLOCK)  # channels side by side, as libsndfile gives them
     lost = 0
     for packet in chain(box.demux(stream), [None]):
+        source.damaged |= not part.left  # a packet so large that the file seemed to end in it
+        part.left = MOST
         try:
             frames = packet.decode() if packet is not None else [None]  # None hands out the last, shorter block
             blocks = [block for frame in frames for block in packed.resample(frame)]
@@ -234,13 +241,15 @@ def _pyav_blocks(source: Source, box: Any, stream: Any) -> Iterator[np.ndarray]:
 @contextmanager
 def _source(path: Path, file: BinaryIO, size: int) -> Iterator[Source]:
     "By libsndfile if it can, else by PyAV."
-    head = _head(file)
+    at = behind_tag(file)
+    head = file.read(4096)
     kind = sniff(head)
-    if (not kind or FORMATS[kind].sndfile) and (sound := _sndfile(path, file)):
+    check_container(kind, file, at, size)
+    if (not kind or FORMATS[kind].sndfile) and (sound := _sndfile(path, file, at)):
         with sound:
-            yield _sndfile_source(sound, path, file, head, size)
+            yield _sndfile_source(sound, path, file, at, head, size)
     elif kind and FORMATS[kind].demuxer:
-        with _pyav_source(path, file, kind, size) as source:
+        with _pyav_source(path, file, at, kind, size) as source:
             yield source
     elif kind:
         raise SonicError(f"damaged or incomplete {kind}: it cannot be opened")
@@ -250,24 +259,16 @@ def _source(path: Path, file: BinaryIO, size: int) -> Iterator[Source]:
 # %% ../../nbs/cream/00_decode.ipynb #614ac757
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[Source]:
-    "The file as a source. Faults, also those found while it is read, are told as `name: fault`."
-    path = Path(path)
+    "The file, or what is behind a URL, as a source. Faults, also those found while it is read, are told as `name: fault`."
+    asked = place(path)
     try:
-        if not path.is_file():
-            raise SonicError("a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file")
-        if not (size := path.stat().st_size):
-            raise SonicError("empty file")
-        with open(path, "rb", buffering=0) as file, _source(path, file, size) as source:
-            suffix, kind = path.suffix.lower(), source.info.format
-            if suffix in AUDIO_SUFFIXES and kind in FORMATS and suffix not in FORMATS[kind].suffixes.split():
-                source.notes.append(f"named {suffix} but holds {kind}")
-            yield source
-    except SonicError as error:
-        raise SonicError(f"{_printable(path.name)}: {error}") from error
-    except OSError as error:
-        raise SonicError(f"{_printable(path.name)}: cannot be read: {error.strerror or error}") from error
-
-
-def _printable(name: str) -> str:
-    "A file name that cannot break a line or a terminal."
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+        with fetched(asked) as here:
+            size = size_of(here)
+            with open(here, "rb", buffering=0) as file, _source(here, file, size) as source:
+                source.info = replace(source.info, path=str(path))
+                suffix, kind = here.suffix.lower(), source.info.format
+                if suffix in AUDIO_SUFFIXES and kind in FORMATS and suffix not in FORMATS[kind].suffixes.split():
+                    source.notes.append(f"named {suffix} but holds {kind}")
+                yield source
+    except (SonicError, OSError) as error:
+        raise SonicError(f"{one_line(asked.name)}: {fault(error)}") from error

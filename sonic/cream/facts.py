@@ -16,6 +16,7 @@ from .collection import read_tags
 from .key import key
 from .tempo import tempo
 from .views import spectrum_of
+from ..text import one_line
 
 # %% auto #0
 __all__ = ['facts']
@@ -29,9 +30,9 @@ def facts(
     spectrum = spectrum_of(clip)
     level = 20 * np.log10(max(float(np.abs(clip.samples).max()), 1e-10))
     beat, tonality = tempo(spectrum), key(spectrum)
-    said = [("file", f"{track} ({about.size / 1e6:.2f} MB)"), ("format", f"{about.format}, {about.codec}")]
+    said = [("file", f"{one_line(track)} ({about.size / 1e6:.2f} MB)"), ("format", f"{about.format}, {about.codec}")]
     said += [("sound", f"{about.sample_rate} Hz, {about.channels} channels, {clip.seconds:.2f} s decoded")]
-    said += [(name, str(value)) for name, value in read_tags(track).items() if value]
+    said += [(name, one_line(value, most=200)) for name, value in read_tags(track).items() if value]
     said += [("peak", f"{level:.1f} dBFS" if level > -150 else "silent")]
     found = [("tempo", f"{beat.bpm:.1f} BPM" if beat.bpm else "none found"), ("key", tonality.name or "none found")]
     return said + found + [("note", note) for note in clip.notes]

@@ -7,6 +7,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/im
 # %% ../../nbs/cream/20_imageset.ipynb #f29e6be0
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +17,12 @@ import numpy as np
 
 from ..config import Config, SonicError, make_config
 from ..configfile import read_toml
+from .manifest import MANIFEST
 from .picture import level_range, read_levels, to_values
-from .render import MANIFEST, RECIPE, recipe_of
+from .recipe import RECIPE, recipe_of
+from .shard import picture_bytes
 from .views import VIEWS
+from ..places import place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +65,12 @@ class ImageSet:
             return np.array([self.levels(view, name) for name in self.tracks.index], np.uint8).reshape(-1, *size)
         if track_id not in self.tracks.index:
             raise SonicError(f"no track {track_id} in {self.root}, or it could not be drawn")
-        return read_levels(self.root / str(self.tracks.at[track_id, view]), colormap=self.config.picture.colormap)
+        path = str(self.tracks.at[track_id, view])
+        try:
+            data = io.BytesIO(picture_bytes(self.root, path))
+            return read_levels(data, colormap=self.config.picture.colormap)
+        except (OSError, SonicError):
+            raise SonicError(f"{path} in {self.root} cannot be read as a picture; render with verify") from None
 
     def values(
         self,
@@ -116,14 +125,14 @@ def open_images(
     "The image sets in a folder. Raises `SonicError` if they are not of one recipe, or not of the one expected."
     import pandas as pd
 
-    root = Path(out)
+    root = place(out)
     for name in (RECIPE, MANIFEST):
         if not (root / name).exists():
             raise SonicError(f"{root} holds no {name}: it is no finished output of `sonic render`")
     tables = read_toml(root / RECIPE)
     fingerprint = tables.pop("recipe", {}).get("fingerprint")
     made = make_config(tables)
-    tracks = pd.read_parquet(root / MANIFEST).set_index("track_id")
+    tracks = pd.read_parquet(io.BytesIO((root / MANIFEST).read_bytes())).set_index("track_id")
     tracks = tracks[tracks["status"].isin(["done", "warned"])]
     _check_recipe(root, fingerprint, made, tracks, config)
     return ImageSet(root, tracks, made, tracks)

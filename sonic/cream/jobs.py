@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..config import SonicError
+from .bar import shown
 from .outcome import DIED, Brake, Halted, Outcome, attempt, braked, late, within
 from .worker import THREADS, begun, one_thread, settle_in
 from ..files import file_stamp
@@ -102,8 +103,8 @@ def _supervised(task: _Task, jobs: int) -> Iterator[Outcome]:
                 del left[index]
             if len(left) == before and not task.brake.on:
                 raise SonicError("the worker processes die before they begin; does limits.memory leave them enough?")
-    finally:
-        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+    finally:  # this very pool: without `reuse` one with other arguments would take its place, and wait for its work
+        get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
 def _suspected(task: _Task, index: int, spent: float) -> Iterator[Outcome]:
@@ -168,36 +169,6 @@ def _tried(function: Work, index: int, item: Any, *, deadline: float | None) -> 
     "What an engine is sent; it is the engine that knows how to end what takes longer."
     return attempt(function, index, item)
 
-# %% ../../nbs/cream/16_jobs.ipynb #f650f549
-def _shown(outcomes: Iterator[Outcome], total: int, progress: str | bool) -> Iterator[Outcome]:
-    "The same outcomes, with a bar."
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        "Items a second."
-
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
-
-    console = Console(stderr=True)
-    if not (console.is_terminal or console.is_jupyter):
-        yield from outcomes
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        yield from bar.track(outcomes, total=total, description=progress if isinstance(progress, str) else "Working")
-
 # %% ../../nbs/cream/16_jobs.ipynb #1fbf1cbe
 def check_jobs(
     jobs: int | None,  # wanted; none: one a core
@@ -236,7 +207,8 @@ def run(
     here = jobs == 0 or (jobs is None and len(items) <= 1)
     wanted = None if jobs is None else check_jobs(jobs, least=0)
     outcomes = _run(function, items, 0 if here else wanted, deadlines, memory)
-    return _shown(outcomes, len(items), progress) if progress else outcomes
+    title = progress if isinstance(progress, str) else "Working"
+    return shown(outcomes, total=len(items), title=title) if progress else outcomes
 
 
 def _run(

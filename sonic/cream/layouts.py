@@ -7,8 +7,10 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/la
 # %% ../../nbs/cream/17_layouts.ipynb #1db700aa
 from __future__ import annotations
 
+import io
 import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from ..config import SonicError
 from .collection import SEPARATOR, find_audio, make_collection, note, read_files, read_folder
 from .decode import AUDIO_SUFFIXES
+from .paths import absolute, locate, name_of, parent, suffix_of, told
 from .tables import load_table, read_playlist, read_table, read_text
+from ..places import place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,33 +42,37 @@ class Layout:
 
     def find_table(self, folder: Path) -> Path | None:
         "The first table of labels in the folder or beside it; none if there is none."
-        hits = (sorted(base.glob(table)) for base in (folder, folder.parent) for table in self.tables)
-        return next((hit[0] for hit in hits if hit), None)
+        with told(folder):
+            hits = (sorted(base.glob(table)) for base in (folder, folder.parent) for table in self.tables)
+            return next((hit[0] for hit in hits if hit), None)
 
-    def find_track(self, folder: Path, name: str) -> dict[str, str] | None:
-        "Id and labels (`track_id`, ...) from the path of a file; none if it is no track."
-        if not (match := re.search(self.track, f"{folder.name}/{name}")):
+    def find_track(self, path: str) -> dict[str, str] | None:
+        "Id and labels (`track_id`, ...) from the path of a file, the data set's folder first; none if it is no track."
+        if not (match := re.search(self.track, path)):
             return None
         labels = match.groupdict()
         return {"track_id": self.make_id(labels.pop("id"))} | labels
 
 # %% ../../nbs/cream/17_layouts.ipynb #bbbfba7b
 def read_layout(
-    folder: str | Path,  # of the data set, or of its audio if the table lies beside that
+    folder: str | os.PathLike[str],  # of the data set, or of its audio if the table lies beside that; or its URL
     name: str,  # a key of `LAYOUTS`
+    *,
+    found: tuple[list[str], list[str]] | None = None,  # what `find_audio` said, if it was asked before
 ) -> pd.DataFrame:
     "A data set as a collection. Raises `SonicError` if the folder is not laid out that way."
     import pandas as pd
 
-    layout, root = LAYOUTS[name], Path(folder).absolute()
-    files, skipped = find_audio(root)
-    rows = {file: row for file in files if (row := layout.find_track(root, file))}
-    table = layout.find_table(root)
+    layout, root = LAYOUTS[name], absolute(folder)
+    files, skipped = found or find_audio(root)
+    home = place(root)
+    rows = {file: row for file in files if (row := layout.find_track(f"{home.name}/{file}"))}
+    table = layout.find_table(home)
     if not rows or (layout.tables and not table):
         lacks = f"table {' or '.join(layout.tables)}" if rows else f"audio whose path matches {layout.track}"
         raise SonicError(f"{folder} is not laid out like {name}: it has no {lacks}")
     tracks = pd.DataFrame(list(rows.values()))
-    ids, paths = tracks["track_id"].tolist(), [os.path.join(root, file) for file in rows]
+    ids, paths = tracks["track_id"].tolist(), [locate(file, root=root) for file in rows]
     notes = {f"not a track of {name}": [file for file in files if file not in rows]}
     if table and layout.labels:
         labels = layout.labels(table)
@@ -72,7 +80,7 @@ def read_layout(
         listed, there = set(labels.index), set(ids)
         notes |= {"listed without audio": sorted(listed - there), "without labels": sorted(there - listed)}
     skipped = [note(names, reason) for reason, names in notes.items() if names] + skipped
-    return make_collection(tracks, ids=ids, paths=paths, root=str(root), source=str(folder), skipped=skipped)
+    return make_collection(tracks, ids=ids, paths=paths, root=root, source=str(folder), skipped=skipped)
 
 # %% ../../nbs/cream/17_layouts.ipynb #80aed2b5
 def music4all_labels(table: Path) -> pd.DataFrame:
@@ -102,7 +110,9 @@ def fma_labels(table: Path) -> pd.DataFrame:
     "What `tracks.csv` of FMA says of each track, as text."
     import pandas as pd
 
-    every = pd.read_csv(table, header=[0, 1], index_col=0, dtype=str, keep_default_na=False, na_values=[""])
+    every = pd.read_csv(
+        io.StringIO(read_text(table)), header=[0, 1], index_col=0, dtype=str, keep_default_na=False, na_values=[""]
+    )
     return pd.DataFrame({label: every[column] for label, column in FMA_LABELS.items() if column in every})
 
 # %% ../../nbs/cream/17_layouts.ipynb #3d52dd6c
@@ -172,42 +182,52 @@ PLAYLISTS = (".m3u", ".m3u8")
 
 
 def open_collection(
-    source: str | Path | pd.DataFrame,  # folder, audio file, .csv, .tsv, .parquet, .m3u, .m3u8, or a table of paths
+    source: str
+    | os.PathLike[str]
+    | pd.DataFrame,  # folder, audio file, table (.csv, .tsv, .parquet) or playlist (.m3u, .m3u8), or the URL of one; or a table of paths
     *,
     layout: str | None = None,  # music4all, fma, jamendo, gtzan or folder; none: found out
-    tags: bool = True,  # read the tags of the files where no table gives labels
+    tags: bool = True,  # read the tags of the files where no table gives labels; behind a URL they are never read
     genre_from_folder: bool = False,  # in a folder, take the name of the folder that a file lies in for its genre
-) -> pd.DataFrame:  # columns track_id (text, unique) and path (absolute), then labels
+) -> pd.DataFrame:  # columns track_id (text, unique) and path (absolute, or a URL), then labels
     "A collection of tracks. Raises `SonicError` if there is none."
-    if not isinstance(source, (str, Path)):
+    import pandas as pd
+
+    if isinstance(source, pd.DataFrame):
         return read_table(source)
-    path = Path(source).expanduser()
-    suffix = path.suffix.lower()
     if layout not in (None, "folder", *LAYOUTS):
         raise SonicError(f"layout={layout} must be one of {', '.join(LAYOUTS)}, folder")
-    if not path.exists():
-        raise SonicError(f"{source} is not there")
-    if path.is_dir():
-        name = layout or find_layout(path)
-        plain = name == "folder"
-        return read_folder(path, tags=tags, genre_from_folder=genre_from_folder) if plain else read_layout(path, name)
+    where = absolute(source)
+    with told(source):
+        folder = stat.S_ISDIR(place(where).stat().st_mode)
+    if folder:
+        found = find_audio(where)
+        name = layout or find_layout(where, found=found)
+        if name != "folder":
+            return read_layout(where, name, found=found)
+        return read_folder(where, tags=tags, genre_from_folder=genre_from_folder, found=found)
+    suffix = suffix_of(where)
     if suffix in TABLES:
-        return read_table(path)
+        return read_table(where)
     if suffix in PLAYLISTS:
-        return read_playlist(path, tags=tags)
+        return read_playlist(where, tags=tags)
     if suffix in AUDIO_SUFFIXES:
-        return read_files([path.name], root=path.parent, source=str(source), tags=tags)
+        return read_files([name_of(where)], root=parent(where), source=str(source), tags=tags)
     raise SonicError(
         f"{source} is no folder and ends in none of {' '.join((*TABLES, *PLAYLISTS, *sorted(AUDIO_SUFFIXES)))}"
     )
 
 
-def find_layout(folder: str | Path) -> str:  # a key of `LAYOUTS`, or `folder`
+def find_layout(
+    folder: str | os.PathLike[str],  # or the URL of one
+    *,
+    found: tuple[list[str], list[str]] | None = None,  # what `find_audio` said, if it was asked before
+) -> str:  # a key of `LAYOUTS`, or `folder`
     "The data set that a folder holds: its table is there, and most of the audio lies where it should."
-    root = Path(folder).absolute()
-    files = find_audio(root)[0]
+    home = place(absolute(folder))
+    paths = [f"{home.name}/{file}" for file in (found or find_audio(folder))[0]]
     for name, layout in LAYOUTS.items():
-        if not layout.tables or layout.find_table(root):
-            if 2 * sum(layout.find_track(root, file) is not None for file in files) > len(files):
+        if 2 * sum(layout.find_track(path) is not None for path in paths) > len(paths):
+            if not layout.tables or layout.find_table(home):  # asked last, for a store takes its time
                 return name
     return "folder"

@@ -117,7 +117,7 @@ def draw_long(
     "Pictures of a track that lasts longer than `LONG`, drawn in blocks; any other is read and handed on."
     config, names = config or Config(), check_views(VIEWS if only is None else only)
     rate, notes, held, length = config.audio.sample_rate, list[str](), deque[np.ndarray](), 0
-    sound = decoded(path, audio=config.audio, notes=notes)
+    sound = decoded(path, config=config, notes=notes)
     for part in sound:
         held.append(part)
         length += len(part)
@@ -138,7 +138,7 @@ def _tuning(path: str | os.PathLike[str], tunings: Tunings, config: Config) -> f
     "The tuning of a track, after a look of its own if it needs another transform."
     if tunings.stft != config.stft:
         config = config.replace(stft=tunings.stft.model_dump())
-        for spectrum, own, _ in cut(decoded(path, audio=config.audio), config=config):
+        for spectrum, own, _ in cut(decoded(path, config=config), config=config):
             tunings.add(spectrum.power[own])
     return tunings.best()
 
@@ -156,7 +156,7 @@ def _draw(
         save = {n: files.enter_context(growing(arrays.get(n), rows=rows[n], frames=frames[n])) for n in columns}
         if columns:
             far = "chroma" in names and config.chroma.kind != "stft"
-            blocks = cut(decoded(path, audio=config.audio), config=config, constant_q=far)
+            blocks = cut(decoded(path, config=config), config=config, constant_q=far)
             strength = _look(blocks, columns, save, whole)
         if "tempogram" in names:
             _tempogram(strength, columns["tempogram"], save["tempogram"], length=rows["tempogram"])
@@ -179,7 +179,8 @@ def _fft(path: str | os.PathLike[str], whole: _Whole, config: Config) -> View:
     "The spectrum of a whole track; `fft_view` is the oracle."
     audio, n_fft = config.audio, config.stft.n_fft
     if config.fft.kind == "clip":
-        return fft_view(Spectrum(load(path, audio.sample_rate, audio.offset, audio.duration), config))
+        longest = 3600 * config.limits.hours
+        return fft_view(Spectrum(load(path, audio.sample_rate, audio.offset, audio.duration, longest), config))
     hertz = np.fft.rfftfreq(n_fft, 1 / audio.sample_rate)
     middle = Axis("time", "s", np.array([whole.samples / audio.sample_rate / 2]))
     values = np.asarray(whole.amplitudes / whole.frames, np.float32)[:, None]

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .collection import TAGS
 from .outcome import Outcome
 from .track import Track, array_path
 from .views import VIEWS
@@ -23,11 +25,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['MANIFEST', 'JOURNAL', 'LOCK', 'FAILED', 'COLUMNS', 'Row', 'state_folder', 'read_rows', 'settle', 'write_manifest',
-           'label_table']
+__all__ = ['MANIFEST', 'JOURNAL', 'LOCK', 'LABELS', 'FAILED', 'COLUMNS', 'Row', 'state_folder', 'read_rows', 'settle',
+           'write_manifest', 'label_table']
 
 # %% ../../nbs/cream/18_manifest.ipynb #1fe22708
-MANIFEST, JOURNAL, LOCK = "manifest.parquet", ".journal.jsonl", ".lock"
+MANIFEST, JOURNAL, LOCK, LABELS = "manifest.parquet", ".journal.jsonl", ".lock", "metadata.jsonl"
 FAILED = ("failed", "crashed", "timed_out")
 COLUMNS = ["track_id", "path", "status", "reason", "seconds", "sample_rate", *VIEWS, "mel_peak", "fft_peak", "recipe"]
 COLUMNS += ["bytes", "modified", "sound_hash"]  # of the sound file
@@ -83,7 +85,7 @@ def settle(
         if not any(row.get(name) for name in VIEWS):
             row["recipe"] = recipe
     rows[track.track_id] = row
-    return {key: row.get(key) for key in COLUMNS}
+    return dict.fromkeys(COLUMNS) | {key: value for key, value in row.items() if key in COLUMNS or key in TAGS}
 
 # %% ../../nbs/cream/18_manifest.ipynb #bc6efade
 def write_manifest(
@@ -93,15 +95,20 @@ def write_manifest(
 ) -> pd.DataFrame:
     "Write the manifest, and a table of labels for each view; the journal is not needed any more."
     table = _table(tracks, rows)
-    write_file(out / MANIFEST, table.to_parquet(index=False), durable=True)
+    data, journal = table.to_parquet(index=False), state_folder(out) / JOURNAL
+    if not journal.exists() and (out / MANIFEST).exists() and (out / MANIFEST).read_bytes() == data:
+        return table  # nothing is new
+    write_file(out / MANIFEST, data, durable=True)
     labels = [name for name in table if name not in COLUMNS]
     for name in VIEWS:
         shown = table[table[name].notna() & table["shard"].isna()]
         if len(shown):
             listed = shown[["track_id", *labels]]
             listed.insert(0, "file_name", shown[name].str.removeprefix(f"{name}/"))
-            write_file(out / name / "metadata.csv", listed.to_csv(index=False).encode())
-    (state_folder(out) / JOURNAL).unlink(missing_ok=True)
+            facts = listed.astype(object).where(listed.notna(), None).to_dict("records")
+            lines = "".join(json.dumps(each, default=str) + "\n" for each in facts)
+            write_file(out / name / LABELS, lines.encode())
+    journal.unlink(missing_ok=True)
     return table
 
 
@@ -112,16 +119,15 @@ def label_table(
     "The labels of all tracks; one that the collection does not know any more is kept."
     import pandas as pd
 
-    labels = tracks.drop(columns=[name for name in COLUMNS[1:] if name in tracks]).set_index("track_id").astype(object)
-    former = pd.DataFrame(
-        [{"track_id": key} | {n: row[n] for n in row if n not in COLUMNS} for key, row in rows.items()], dtype=object
-    )
-    table = labels.combine_first(former.set_index("track_id")) if len(former) else labels
-    order = [*labels.index, *(name for name in rows if name not in labels.index)]
-    table = table.reindex(
-        index=pd.Index(order, name="track_id"), columns=[*labels, *(name for name in table if name not in labels)]
-    )
-    return table.where(table.notna(), None)
+    order = dict.fromkeys([*tracks["track_id"], *rows])
+    kept = dict.fromkeys(name for row in rows.values() for name in row if name not in COLUMNS)
+    columns: dict[str, list[Any]] = {}
+    for name in dict.fromkeys([*tracks, *(name for name in TAGS if name in kept), *kept]):
+        if name not in COLUMNS:
+            given = tracks[name].astype(object).where(tracks[name].notna(), None) if name in tracks else []
+            fresh = dict(zip(tracks["track_id"], given, strict=False))
+            columns[name] = [rows.get(key, {}).get(name) if fresh.get(key) is None else fresh[key] for key in order]
+    return pd.DataFrame(columns, index=pd.Index([*order], name="track_id", dtype=object), dtype=object)
 
 
 def _table(tracks: pd.DataFrame, rows: dict[str, Row]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -218,7 +218,7 @@ def _png(levels: np.ndarray, colours: np.ndarray | None) -> bytes:
 
 
 def read_levels(
-    path: str | os.PathLike[str],  # of a picture file
+    file: str | os.PathLike[str] | BinaryIO,  # of a picture
     *,
     colormap: str,  # the one that it was written with
 ) -> np.ndarray:  # uint8, shape (height, width), the top row first
@@ -226,10 +226,10 @@ def read_levels(
     from PIL import Image
 
     try:
-        with Image.open(Path(path)) as image:
+        with Image.open(file) as image:
             pixels = np.asarray(image)
     except (OSError, SyntaxError) as error:
-        raise SonicError(f"{path} cannot be read as a picture: {error}") from None
+        raise SonicError(f"{file} cannot be read as a picture: {error}") from None
     if pixels.ndim == 2:
         return pixels
     return _nearest_level(pixels[..., :3].reshape(-1, 3), colormap).reshape(pixels.shape[:2])

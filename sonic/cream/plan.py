@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['plan', 'altered_tracks']
+__all__ = ['is_same', 'unchanged', 'plan', 'altered_tracks']
 
 # %% ../../nbs/cream/19_plan.ipynb #524954ba
 def _listed(
@@ -65,6 +65,23 @@ def _todo(
     return [name for name in names if not there(name)]
 
 # %% ../../nbs/cream/19_plan.ipynb #28df47d8
+def is_same(
+    row: Row,  # of an earlier run
+    stamp: dict[str, int],  # of the sound file, as it is now
+) -> bool:
+    "Whether a sound file is the one that the row speaks of; one that is not there is not another."
+    return all(row.get(key) == value for key, value in stamp.items())
+
+
+def unchanged(
+    tracks: pd.DataFrame,
+    rows: dict[str, Row],  # of earlier runs
+) -> dict[str, Row]:
+    "The rows of tracks whose sound files are as they were."
+    paths = zip(tracks["track_id"], tracks["path"], strict=True)
+    return {key: rows[key] for key, path in paths if key in rows and is_same(rows[key], file_stamp(path))}
+
+
 def plan(
     tracks: pd.DataFrame,
     rows: dict[str, Row],  # of earlier runs
@@ -94,9 +111,7 @@ def plan(
         row, stem = rows.get(track_id), file_stem(track_id)
         pictures = {name: f"{name}/{label}{stem}{suffix}" for name in VIEWS}
         stamp = file_stamp(path)
-        changed = row is not None and (
-            row["recipe"] != recipe or track_id in stale or any(row.get(key) != value for key, value in stamp.items())
-        )
+        changed = row is not None and (row["recipe"] != recipe or track_id in stale or not is_same(row, stamp))
         todo = _todo(row, names, changed=changed, retry=retry, there=there)
         if todo:
             work.append(Track(track_id, str(path), {name: pictures[name] for name in todo}, stamp))

@@ -52,7 +52,7 @@ def plant(
     copies: int = 1,  # songs with the same three
     seconds: float = 9.0,  # s, length of each
     seed: int = 0,  # another seed, other notes
-    jobs: int | None = 1,  # processes; none: one a core
+    jobs: int | None = 0,  # processes; 0: this one; none: one a core
 ) -> pd.DataFrame:  # a collection: track_id, path, tempo, key, timbre
     "Songs in every combination of tempo, key and timbre. Raises `SonicError` for a voice that is not there."
     import pandas as pd

@@ -17,13 +17,14 @@ import numpy as np
 
 from ..config import Config, SonicError
 from .audio import Clip
+from .collection import add_tags
 from .jobs import check_jobs, run, time_for
 from .layouts import open_collection
 from .manifest import JOURNAL, LOCK, Row, label_table, read_rows, settle, state_folder, write_manifest
 from .mono import to_mono
 from .outcome import Halted
 from .picture import encode, picture
-from .plan import altered_tracks, plan
+from .plan import altered_tracks, plan, unchanged
 from .recipe import RECIPE, recipe_of, recipe_text
 from .shards import Shards
 from .track import Track, render_track
@@ -86,24 +87,25 @@ def render(
     names = check_views(VIEWS if views is None else views)
     if jobs is not None:
         check_jobs(jobs, least=0)
-    tracks = open_collection(source)
-    if folders is not None and folders not in tracks:
-        raise SonicError(
-            f"the collection has no column {folders} to name folders by; it has {', '.join(tracks.columns)}"
-        )
+    tracks = open_collection(source, tags=False)  # the tags of a track are read with its sound, by who reads that
     _rehearse(config, names)
     with held(state_folder(out) / LOCK, of=str(out)):
         rows = read_rows(out)
+        if folders is not None or shards is not None:  # which have to be known before
+            tracks = add_tags(tracks, known=unchanged(tracks, rows))
+        if folders is not None and folders not in tracks:
+            raise SonicError(f"no column {folders} to name folders by; the collection has {', '.join(tracks.columns)}")
         _refuse_mixture(rows, set(tracks["track_id"]), out=out, recipe=recipe_of(config))
         _claim(out, config)
-        stale = set[str]()
+        packer, stale = _packer(tracks, rows, out=out, size=shards), set[str]()
         if verify:
             stale = altered_tracks(tracks, rows, out=out, config=config, jobs=jobs, progress=progress)
-        packer = _packer(tracks, rows, out=out, size=shards)
         how: dict[str, Any] = {"names": names, "config": config, "arrays": arrays, "folders": folders, "retry": retry}
         work = plan(tracks, rows, out=out, stale=stale, shards=packer, **how)
         try:
-            _draw(work, rows, out=out, config=config, arrays=arrays, shards=packer, jobs=jobs, progress=progress)
+            _draw(
+                work, tracks, rows, out=out, config=config, arrays=arrays, shards=packer, jobs=jobs, progress=progress
+            )
             manifest = _write(out, tracks, rows, packer)
         except OSError as error:
             raise Halted(f"{out} cannot be written: {error.strerror}; the same command goes on from here") from error
@@ -133,6 +135,7 @@ def _write(out: Path, tracks: pd.DataFrame, rows: dict[str, Row], shards: Shards
 
 def _draw(
     work: list[Track],
+    tracks: pd.DataFrame,
     rows: dict[str, Row],  # where what becomes of the tracks is entered
     *,
     out: Path,
@@ -143,12 +146,15 @@ def _draw(
     progress: bool,
 ) -> None:
     "Have tracks drawn, and take down each as it is finished."
-    function, limits = partial(render_track, out=out, config=config, arrays=arrays), config.limits
+    untagged, limits = tracks.attrs.get("untagged", []), config.limits
+    function = partial(render_track, out=out, config=config, arrays=arrays, tags=untagged)
     deadlines = [time_for(track.path, deadline=limits.deadline) for track in work]
     told: dict[str, Any] = {"jobs": jobs, "progress": "Rendering" if progress else False}
+    if shards is not None:
+        shards.start([track.track_id for track in work])
+    if not work:
+        return
     with open_journal(state_folder(out) / JOURNAL) as write:
-        if shards is not None:
-            shards.start([track.track_id for track in work])
         for outcome in run(function, work, deadlines=deadlines, memory=limits.memory, **told):
             track = work[outcome.index]
             row = settle(track, outcome, rows, out=out, recipe=recipe_of(config))

@@ -16,26 +16,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import SonicError
-from .collection import make_collection, make_id, note, read_files
+from .collection import add_tags, make_collection, make_id, note, read_files
+from .paths import absolute, locate, parent, read_bytes, relative, suffix_of
+from ..places import is_remote
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['PATH_COLUMNS', 'ID_COLUMNS', 'load_table', 'read_text', 'relative', 'read_table', 'read_playlist']
+__all__ = ['PATH_COLUMNS', 'ID_COLUMNS', 'load_table', 'read_text', 'read_table', 'read_playlist']
 
 # %% ../../nbs/cream/16_tables.ipynb #22f28f07
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path")
 ID_COLUMNS = ("track_id", "id")
 
 
-def load_table(file: str | Path) -> pd.DataFrame:
+def load_table(file: str | os.PathLike[str]) -> pd.DataFrame:
     "A CSV, TSV or Parquet file. Only an empty cell is missing: NA, None and null can be names of artists."
     import pandas as pd
 
     try:
-        if os.fspath(file).lower().endswith(".parquet"):
-            return pd.read_parquet(file)
+        if suffix_of(str(file)) == ".parquet":
+            return pd.read_parquet(io.BytesIO(read_bytes(file)) if is_remote(file) else file)  # type: ignore[arg-type]
         text = read_text(file)
         separator = max(",\t;|", key=text.partition("\n")[0].count)
         head = pd.read_csv(io.StringIO(text), sep=separator, nrows=0).columns
@@ -46,24 +48,13 @@ def load_table(file: str | Path) -> pd.DataFrame:
         raise SonicError(f"{file} cannot be read as a table: {' '.join(str(error).split())}") from None
 
 
-def read_text(file: str | Path) -> str:
+def read_text(file: str | os.PathLike[str]) -> str:
     "A text in UTF-8 or, if it is not that, in Latin-1."
-    data = Path(file).read_bytes()
+    data = read_bytes(file)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")
-
-# %% ../../nbs/cream/16_tables.ipynb #4de6507f
-def relative(
-    entry: str,  # path as written, absolute or relative to `root`
-    *,
-    root: str,
-) -> str:  # with slashes
-    "A path as seen from `root`; an absolute path that lies elsewhere stays as it is."
-    path = os.path.normpath(os.path.join(root, entry))
-    elsewhere = os.path.isabs(entry) and not Path(path).is_relative_to(root)
-    return Path(path if elsewhere else os.path.relpath(path, root)).as_posix()
 
 # %% ../../nbs/cream/16_tables.ipynb #4bee2133
 def _column(frame: pd.DataFrame, names: Iterable[str]) -> Any:
@@ -81,13 +72,16 @@ def _filled(frame: pd.DataFrame, column: Any, source: str) -> list[str]:
 
 # %% ../../nbs/cream/16_tables.ipynb #c8a50858
 def read_table(
-    table: str | Path | pd.DataFrame,  # a file that ends in .csv, .tsv or .parquet, or the table itself
+    table: str | os.PathLike[str] | pd.DataFrame,  # a file or URL in .csv, .tsv or .parquet, or the table itself
 ) -> pd.DataFrame:
     "A table of paths as a collection."
-    if isinstance(table, (str, Path)):
-        frame, source, root = load_table(table), str(table), os.path.dirname(os.path.abspath(table))
-    else:
+    import pandas as pd
+
+    if isinstance(table, pd.DataFrame):
         frame, source, root = table.reset_index(drop=table.index.name is None), "the table", os.getcwd()
+    else:
+        where = absolute(table)
+        frame, source, root = load_table(where), str(table), parent(where)
     column, key = _column(frame, PATH_COLUMNS), _column(frame, ID_COLUMNS)
     if column is None:
         has = ", ".join(map(str, frame.columns))
@@ -96,7 +90,7 @@ def read_table(
         )
     entries = _filled(frame, column, source)
     ids = [make_id(relative(entry, root=root)) for entry in entries] if key is None else _filled(frame, key, source)
-    paths = [os.path.abspath(os.path.join(root, entry)) for entry in entries]
+    paths = [locate(entry, root=root) for entry in entries]
     labels = frame.drop(columns=[name for name in (column, key) if name is not None])
     return make_collection(labels, ids=ids, paths=paths, root=root, source=source)
 
@@ -113,17 +107,17 @@ def _entry(line: str, *, root: str) -> str:
 
 # %% ../../nbs/cream/16_tables.ipynb #c5157d5e
 def read_playlist(
-    playlist: str | Path,  # a file that ends in .m3u or .m3u8
+    playlist: str | os.PathLike[str],  # a file or URL that ends in .m3u or .m3u8
     *,
     tags: bool = True,  # read labels from the tags of the files
 ) -> pd.DataFrame:
     "A playlist as a collection."
     import pandas as pd
 
-    root = os.path.dirname(os.path.abspath(playlist))
+    root = parent(absolute(playlist))
     title, titles = "", dict[str, str]()  # the title of the next track, and of those so far by their path
     web, again = list[str](), list[str]()
-    for line in map(str.strip, read_text(playlist).split("\n")):
+    for line in map(str.strip, read_text(absolute(playlist)).split("\n")):
         if line.startswith("#EXTINF:"):
             title = line.partition(",")[2].strip()
         if not line or line.startswith("#"):
@@ -135,7 +129,6 @@ def read_playlist(
             titles[name] = title
         title = ""
     skipped = [note(names, why) for names, why in ((web, "on the web"), (again, "listed before")) if names]
-    tracks = read_files(list(titles), root=root, source=str(playlist), tags=tags, skipped=skipped)
-    said = pd.Series([title or None for title in titles.values()])
-    tracks["title"] = tracks["title"].where(tracks["title"].notna(), said) if tags else said
-    return tracks
+    tracks = read_files(list(titles), root=root, source=str(playlist), tags=False, skipped=skipped)
+    tracks["title"] = pd.Series([title or None for title in titles.values()])
+    return add_tags(tracks) if tags and not is_remote(root) else tracks

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..config import Config, SonicError
 from .audio import Clip
+from .collection import read_tags
 from .long import Drawn, draw_long
 from .outcome import Halted
 from .picture import encode, peak_of, picture
@@ -69,6 +70,7 @@ def render_track(
     out: Path,
     config: Config,
     arrays: bool,  # write the views as float32 .npy too
+    tags: Collection[str] = (),  # labels to be read from its tags
 ) -> dict[str, Any]:  # columns of its row
     "Write the pictures of one track. Raises `SonicError` if there are none to be had."
     stamp = file_stamp(track.path)
@@ -76,6 +78,9 @@ def render_track(
         with local_copy(track.path) as file:
             row = _render(track, file, out=out, config=config, arrays=arrays)
             row["sound_hash"] = file_hash(file)
+            if tags:
+                labels = read_tags(file)
+                row |= {name: labels.get(name) for name in tags}
     except OSError as error:
         raise SonicError(f"cannot be read: {error.strerror or error}") from error
     if file_stamp(track.path) != stamp:

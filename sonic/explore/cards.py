@@ -24,7 +24,8 @@ import traitlets
 from ..config import Config, SonicError
 from ..cream.audio import Clip
 from ..cream.drawing import TITLES
-from ..cream.jobs import Outcome, run
+from ..cream.jobs import run
+from ..cream.outcome import Outcome
 from ..cream.layouts import open_collection
 from ..cream.music import encode as encode_sound
 from ..cream.picture import encode, picture
@@ -234,7 +235,7 @@ def gallery(
     config = (
         (config or Config()).replace(**full_names(settings, view=view)).replace(**{**size, "audio.duration": seconds})
     )
-    jobs, progress = (1 if len(sources) <= FEW else None), ("Drawing" if len(sources) > 12 else False)
+    jobs, progress = (0 if len(sources) <= FEW else None), ("Drawing" if len(sources) > 12 else False)
     drawn = sorted(run(partial(draw_card, view=view, config=config), sources, jobs=jobs, progress=progress), key=_place)
     every = zip(sources, drawn, marks, lines, strict=True)
     return Cards([_told(s, d, view=view, score=m, why=w) for s, d, m, w in every], sources=sources, config=config)

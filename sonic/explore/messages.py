@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from ..config import SonicError, setting_names
 from ..cream.ticks import plain
 from .panes import CONTROLS
+from ..text import sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,8 +139,4 @@ def regions_csv(
     regions: list[dict[str, Any]],  # as `check_look` gives them
 ) -> str:
     "Regions as CSV; a label that a spreadsheet would run as a formula gets an apostrophe before it."
-    frame = regions_frame(regions)
-    formula = frame["label"].str.match(r"[=+\-@\t\r]").astype(bool)
-    return frame.assign(label=frame["label"].where(~formula, "'" + frame["label"])).to_csv(
-        index=False, lineterminator="\n"
-    )
+    return sheet(regions_frame(regions), index=False).decode()

@@ -8,6 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/rouge/be
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -179,8 +180,11 @@ def write_bench(
         )
     notes = "".join(f"<li>{escape(note)}</li>" for note in made.notes)
     parts.append(f"<section><h2>How it was tested</h2><ul>{notes}</ul></section>")
+    style = base64.b64encode(hashlib.sha256((STYLE + _LOOK).encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{style}'"  # nothing that is not in it
     text = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'<meta name="viewport" content="width=device-width">'
         f"<title>SONIC: the bench</title><style>{STYLE}{_LOOK}</style><header><h1>The bench</h1><p>{escape(lead)}</p></header>"
         f"<main>{''.join(parts)}</main></html>"
     )

@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 from ..cream.tables import load_table, read_text
 from ..files import save_file
 from ..sections import SonicError
+from ..text import from_cell, sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,11 +119,10 @@ def save_playlist(
     "Write a playlist. Raises `SonicError` for a track without a file, or whose path the format cannot hold."
     ending, base = check_ending(path), os.path.dirname(os.path.abspath(path))
     if ending == ".csv":
-        text = found.to_csv(index=False)
-    else:
-        chosen = tracks.loc[list(found["track_id"])]
-        rows = [_facts(key, row) for key, row in zip(chosen.index, chosen.to_dict("records"), strict=True)]
-        text = (_jspf if ending == ".jspf" else _m3u)(rows, base=base, title=title)
+        return save_file(path, sheet(found, index=False))
+    chosen = tracks.loc[list(found["track_id"])]
+    rows = [_facts(key, row) for key, row in zip(chosen.index, chosen.to_dict("records"), strict=True)]
+    text = (_jspf if ending == ".jspf" else _m3u)(rows, base=base, title=title)
     save_file(path, text.encode("utf-8", "replace"))
 
 
@@ -166,7 +166,7 @@ _Entry = tuple[list[str], str, str]  # paths to try, track_id, name
 
 def _from_csv(path: str) -> list[_Entry]:
     "The tracks of a table."
-    return [([], key, key) for key in load_table(path)["track_id"].astype(str)]
+    return [([], key, key) for key in map(from_cell, load_table(path)["track_id"].astype(str))]
 
 
 def _from_m3u(path: str) -> list[_Entry]:

@@ -62,6 +62,7 @@ class Dimension:
 # %% ../../nbs/shadow/00_dimension.ipynb #80f8a606
 _FIXED = {
     "tune": "it says how the study itself is run",
+    "limits": "it says what a track may take before it is given up, not what becomes of it",
     "bench": "it says how recommenders are measured, and no trial may choose how it is measured",
     "genres.test": "it says how genres are measured, and no trial may choose how it is measured",
     "genres.seeds": "it says how genres are measured, and no trial may choose how it is measured",

@@ -221,7 +221,7 @@ def _same(there: Tuning, wanted: Tuning, fresh: Path) -> None:
 
 def _lasting(config: Config) -> dict[str, Any]:
     "The settings that may not change while a study goes on."
-    tables = config.model_dump()
+    tables = config.model_dump(exclude={"limits"})
     return tables | {"tune": {key: each for key, each in tables["tune"].items() if key not in ("trials", "cache")}}
 
 # %% ../../nbs/shadow/10_folder.ipynb #c60e81cb

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from ..config import Config, setting_names
-from ..cream.render import RENDERER
+from ..cream.recipe import RENDERER
 from ..files import file_stamp
 from .cache import key_of
 from .reads import drawing_reads, view_reads

@@ -21,7 +21,8 @@ import optuna
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..cream.jobs import check_jobs, one_thread
+from ..cream.jobs import check_jobs
+from ..cream.worker import one_thread
 from ..sections import SonicError
 from .claims import Queue, settled_turns
 from .crew import Crew, end_with

@@ -32,6 +32,7 @@ from .tested import sealed_values
 from .told import params_of, study_text
 from .trials import extremes, settled
 from .verdict import compare
+from ..text import sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ def write(
 ) -> None:
     "Write best.toml, report.html and trials.csv."
     out, objectives = tuning.out, tuning.space.objectives
-    save_file(out / "trials.csv", trials.drop(columns="facts").to_csv().encode("utf-8", "surrogatepass"))
+    save_file(out / "trials.csv", sheet(trials.drop(columns="facts")))
     found = None
     if (trials["state"] == "done").any():
         turn, best = best_of(tuning, trials, pick=pick)

@@ -20,9 +20,10 @@ import numpy as np
 from ..config import Config
 from ..cream.audio import Clip, load
 from ..cream.imageset import ImageSet, open_images
-from ..cream.jobs import Outcome, check_jobs, run
+from ..cream.jobs import run
+from ..cream.outcome import Outcome
 from ..cream.layouts import open_collection
-from ..cream.render import MANIFEST
+from ..cream.manifest import MANIFEST
 from ..cream.views import VIEWS
 from ..sections import SonicError
 from .sight import TIMELESS, draw_window, seen_views, unroll
@@ -141,7 +142,7 @@ def read_crops(
     source: str | os.PathLike[str] | pd.DataFrame | ImageSet,  # a collection, or an image set or its folder
     *,
     config: Config | None = None,  # settings; none: the defaults
-    jobs: int | None = None,  # processes; none: one a core
+    jobs: int | None = None,  # processes; 0: this one; none: one a core
     progress: bool = True,  # show a bar
     **settings: Any,  # changes to the settings, dotted: `**{"network.window": 5}`
 ) -> Crops:
@@ -155,7 +156,7 @@ def read_crops(
         work = partial(_heard, config=config)
         tracks = open_collection(source).set_index("track_id")  # type: ignore[arg-type]
         items = list(tracks["path"])
-    outcomes = run(work, items, jobs=check_jobs(jobs), progress="Looking" if progress else False)
+    outcomes = run(work, items, jobs=jobs, progress="Looking" if progress else False)
     levels, counts, reasons = _gather(outcomes)
     if not counts:
         raise SonicError(

@@ -21,9 +21,11 @@ import numpy as np
 from ..config import Config
 from ..cream.audio import Stream, stream
 from ..cream.imageset import ImageSet, open_images
-from ..cream.jobs import Outcome, attempt, check_jobs, run
+from ..cream.jobs import check_jobs, run, time_for
 from ..cream.layouts import open_collection
-from ..cream.render import MANIFEST, recipe_of
+from ..cream.manifest import FAILED, MANIFEST
+from ..cream.outcome import Outcome, attempt
+from ..cream.recipe import recipe_of
 from ..cream.views import VIEWS
 from ..files import file_stamp, path_text
 from ..sections import SonicError
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['embed']
+__all__ = ['SLOW', 'TORCH', 'embed']
 
 # %% ../../nbs/tails/10_embed.ipynb #61c5ebb0
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _opened(path: str, how: _How, embedder: Embedder) -> AbstractContextManager[
     "The stretch of a file that is heard, at the rate of the embedder."
     audio, contract = how.config.audio, embedder.contract
     wanted = contract.sample_rate if contract.rate == "resample" else None
-    return stream(path, wanted, audio.offset, audio.duration)
+    return stream(path, wanted, audio.offset, audio.duration, longest=3600 * how.config.limits.hours)
 
 
 def _said(heard: Heard | Windows) -> dict[str, Any]:
@@ -139,10 +141,11 @@ def embed(
     out: str | Path | None = None,  # .parquet to write, and to go on with; none: no file
     *,
     with_: str | Embedder | None = None,  # a key of `EMBEDDERS`, or an embedder of your own; none: as `embed.with` says
-    jobs: int | None = None,  # processes; none: one a core
+    jobs: int | None = None,  # processes; 0: this one; none: one a core
     device: str = "auto",  # where a network runs: cpu, cuda, mps; auto: a graphics card if there is one
     batch: int | None = None,  # windows embedded at once; none: 8, or 64 on a graphics card
     config: Config | None = None,  # settings; none: the defaults
+    retry: bool = False,  # try again what failed before
     progress: bool = True,  # show a bar
     **settings: Any,  # changes to the settings, dotted: `**{"vision.view": "chroma"}`
 ) -> Table:
@@ -152,27 +155,29 @@ def embed(
     if images:  # what its pictures were drawn with is settled
         config = config.replace(**images.config.model_dump(include={"audio", "stft", *VIEWS, "picture"}))
     with_ = config.embed.with_ if with_ is None else with_
-    device, jobs = find_device(device), check_jobs(jobs)
+    device = find_device(device)
+    if jobs is not None:
+        check_jobs(jobs, least=0)
     how = _How(with_, config, device, batch or (8 if device == "cpu" else 64), images)
     tracks = images.tracks.reset_index() if images else open_collection(source)
     names = EMBEDDERS[with_].settings if isinstance(with_, str) and with_ in EMBEDDERS else ()
     given = f"pictures {recipe_of(images.config)}" if images else "sound"
     recipe = make_recipe(_embedder(how, device), names, config=config, source=given)
-    rows = earlier_rows(out, recipe) if out else {}
     listed = dict(zip(tracks["track_id"], tracks["path"], strict=True))
     stamps = {key: file_stamp(path) for key, path in listed.items()}
-    work = [(key, path) for key, path in listed.items() if not is_done(rows.get(key), stamps[key])]
     with taken_down(out, recipe) as take:
+        rows = earlier_rows(out, recipe) if out else {}
+        work = [(key, path) for key, path in listed.items() if not _kept(rows.get(key), stamps[key], retry)]
         for outcome in _outcomes(work, how, jobs=jobs, progress="Embedding" if progress else False):
             key, path = work[outcome.index]
             rows[key] = _settled(outcome, path) | stamps[key]
             take(key, rows[key])
-    table = _table(tracks, rows, recipe)
+        table = _table(tracks, rows, recipe)
+        if out:
+            save_table(table, out)
+            journal_path(out).unlink(missing_ok=True)
     skipped = tracks.attrs.get("skipped", [])
     table.tracks.attrs.update(embedded=len(work), kept=len(tracks) - len(work), skipped=skipped)
-    if out:
-        save_table(table, out)
-        journal_path(out).unlink(missing_ok=True)
     return table
 
 
@@ -182,11 +187,23 @@ def _images(source: str | Path | pd.DataFrame) -> ImageSet | None:
     return open_images(source) if there else None  # type: ignore[arg-type]
 
 
-def _outcomes(work: list[tuple[str, str]], how: _How, *, jobs: int, progress: str | bool) -> Iterator[Outcome]:
+def _kept(row: Row | None, stamp: Mapping[str, Any], retry: bool) -> bool:
+    "Whether there is nothing to do for a track: it has its vector, or the same file failed before."
+    failed = row is not None and row["status"] in FAILED and all(row.get(key) == value for key, value in stamp.items())
+    return is_done(row, stamp) or (failed and not retry)
+
+
+SLOW = 10  # networks on a processor take so much longer than pictures, at most
+TORCH = 2  # GB that PyTorch holds by itself
+
+
+def _outcomes(work: list[tuple[str, str]], how: _How, *, jobs: int | None, progress: str | bool) -> Iterator[Outcome]:
     "What became of the tracks, in order of completion."
-    if how.device == "cpu":
-        return run(partial(_embed_track, how=how), work, jobs=jobs, progress=progress)
-    return _on_device(run(partial(_show_track, how=how), work, jobs=jobs, progress=progress), how)
+    limits = how.config.limits
+    deadlines = [SLOW * time_for(path, deadline=limits.deadline) for _, path in work]
+    function = partial(_embed_track if how.device == "cpu" else _show_track, how=how)
+    outcomes = run(function, work, jobs=jobs, progress=progress, deadlines=deadlines, memory=limits.memory + TORCH)
+    return outcomes if how.device == "cpu" else _on_device(outcomes, how)
 
 
 def _settled(outcome: Outcome, path: str) -> Row:

@@ -17,6 +17,7 @@ import numpy as np
 from ..files import save_file
 from ..sections import SonicError
 from .table import Table
+from ..text import sheet
 
 # %% auto #0
 __all__ = ['FORMATS', 'export_table']
@@ -29,18 +30,12 @@ def _npy(table: Table) -> dict[str, bytes]:
     return {"vectors.npy": file.getvalue(), "ids.json": json.dumps(table.ids, indent=0).encode()}
 
 
-def _cell(value: object) -> object:
-    "Text that no spreadsheet takes for a formula."
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
 def _csv(table: Table) -> dict[str, bytes]:
     "A row a track: id, labels, then a column a number."
     import pandas as pd
 
     numbers = pd.DataFrame(table.vectors, index=table.tracks.index).add_prefix("v")
-    text = table.tracks.map(_cell).join(numbers).to_csv(float_format="%.9g")
-    return {"vectors.csv": text.encode("utf-8", "replace")}
+    return {"vectors.csv": sheet(table.tracks.join(numbers), digits=9)}
 
 
 def _projector(table: Table) -> dict[str, bytes]:

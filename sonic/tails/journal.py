@@ -8,16 +8,19 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/tails/jo
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..cream.outcome import FULL, Halted
+from ..journal import open_journal, read_journal
+from ..lock import held
+from ..places import is_remote
 from ..sections import SonicError
 from .table import open_table, same_recipe
 
@@ -30,6 +33,8 @@ Row = dict[str, Any]  # vector, path, status, reason, seconds, bytes, modified, 
 
 def journal_path(out: str | os.PathLike[str]) -> Path:
     "Where the finished tracks of a run are taken down."
+    if is_remote(out):
+        raise SonicError(f"{out} is a URL; choose a file of this machine for the table, and copy it there")
     out = Path(out)
     return out.with_name(f".{out.name}.journal")
 
@@ -40,7 +45,7 @@ def earlier_rows(
 ) -> dict[str, Row]:  # by track_id
     "The tracks of earlier runs. Raises `SonicError` for a table of another recipe, which is never written over."
     rows: dict[str, Row] = {}
-    out = Path(out)
+    journal, out = journal_path(out), Path(out)
     if out.exists():
         table = open_table(out)
         try:
@@ -51,18 +56,11 @@ def earlier_rows(
             found: list[Row] = tracks.astype(object).where(tracks.notna(), None).to_dict("records")  # type: ignore[assignment]
             for key, row, vector in zip(tracks.index, found, vectors, strict=True):
                 rows[str(key)] = {**row, "vector": vector}
-    if journal_path(out).exists():
-        lines = [*_lines(journal_path(out))]
-        if lines and lines[0].get("fingerprint") == recipe["fingerprint"]:
-            rows |= {line.pop("track_id"): {**line, "vector": _vector(line["vector"])} for line in lines[1:]}
+    for row in read_journal(journal)[0]:
+        if row.pop("fingerprint", None) == recipe["fingerprint"]:
+            key = row.pop("track_id")
+            rows[key] = {**row, "vector": _vector(row["vector"])}
     return rows
-
-
-def _lines(path: Path) -> Iterator[Row]:
-    "The whole lines of a journal."
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with suppress(json.JSONDecodeError):  # the line that was being written when the run was killed
-            yield json.loads(line)
 
 
 def _vector(text: str | None) -> np.ndarray | None:
@@ -77,29 +75,33 @@ def is_done(
     "Whether a track has its vector already."
     return row is not None and row["vector"] is not None and all(row.get(key) == value for key, value in stamp.items())
 
-# %% ../../nbs/tails/09_journal.ipynb #c13c15f1
+# %% ../../nbs/tails/09_journal.ipynb #632627d9
 @contextmanager
 def taken_down(
     out: str | os.PathLike[str] | None,  # of the table; none: nothing is taken down
     recipe: Mapping[str, Any],
 ) -> Iterator[Callable[[str, Row], None]]:  # to be called with each finished track
-    "Take down tracks as they are finished. Raises `SonicError` if that cannot be done."
+    "Take down tracks as they are finished. Raises `SonicError` if that cannot be done, `Busy` if another run does."
     if out is None:
         yield lambda key, row: None
         return
-    path = journal_path(out)
-    begun = path.exists() and next(_lines(path), {}).get("fingerprint") == recipe["fingerprint"]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a" if begun else "w", encoding="utf-8")
-    except OSError as error:
-        raise SonicError(f"{out} cannot be written: {error.strerror}; choose another place") from None
-    with file:
-        file.write("\n" if begun else json.dumps({"fingerprint": recipe["fingerprint"]}) + "\n")
+    journal, lock = journal_path(out), Path(out).with_name(f".{Path(out).name}.lock")
 
-        def take(key: str, row: Row) -> None:
-            vector = None if row["vector"] is None else base64.b64encode(row["vector"].tobytes()).decode()
-            file.write(json.dumps({"track_id": key, **row, "vector": vector}) + "\n")
-            file.flush()
+    def refuse(error: OSError) -> SonicError:
+        if error.errno in FULL:
+            return Halted(f"{out} cannot be written: {error.strerror}; mend that, and the same command goes on")
+        return SonicError(f"{out} cannot be written: {error.strerror}; choose another place")
 
+    def take(key: str, row: Row) -> None:
+        vector = None if row["vector"] is None else base64.b64encode(row["vector"].tobytes()).decode()
+        try:
+            write({"fingerprint": recipe["fingerprint"], "track_id": key, **row, "vector": vector})
+        except OSError as error:
+            raise refuse(error) from None
+
+    with held(lock, of=str(out)), ExitStack() as opened:
+        try:
+            write = opened.enter_context(open_journal(journal))
+        except OSError as error:
+            raise refuse(error) from None
         yield take

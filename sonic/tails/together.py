@@ -81,15 +81,16 @@ def embed(
     *,
     with_: str | Embedder | None = None,  # names with + between, or an embedder of your own; none: as `embed.with` says
     config: Config | None = None,  # settings; none: the defaults
-    jobs: int | None = None,  # processes; none: one a core
+    jobs: int | None = None,  # processes; 0: this one; none: one a core
     device: str = "auto",  # where a network runs: cpu, cuda, mps; auto: a graphics card if there is one
     batch: int | None = None,  # windows embedded at once; none: 8, or 64 on a graphics card
+    retry: bool = False,  # try again what failed before
     progress: bool = True,  # show a bar
     **settings: Any,  # changes to the settings, dotted: `**{"vision.view": "chroma"}`
 ) -> Table:
     "One vector a track, by one embedder or by several. A bad file costs one row; what is there already is kept."
     config = (config or Config()).replace(**settings)
-    how: dict[str, Any] = dict(config=config, jobs=jobs, device=device, batch=batch, progress=progress)
+    how: dict[str, Any] = dict(config=config, jobs=jobs, device=device, batch=batch, retry=retry, progress=progress)
     names = embedder_names(config.embed.with_ if with_ is None else with_) if not isinstance(with_, Embedder) else []
     if len(names) < 2 and (not names or len(set(part_weights(config, names).values())) == 1):
         return embed_one(source, out, with_=names[0] if names else with_, **how)

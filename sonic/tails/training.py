@@ -33,6 +33,7 @@ from .learner import Learner, Task, make_task
 from .network import FILE, pack, save_checkpoint, unpack
 from .registry import find_device
 from .table import Table, open_table
+from ..text import sheet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +185,7 @@ def train(
                 if best_epoch(now) == now[-1]["epoch"] > 0:
                     save_checkpoint(learner.checkpoint(), out / FILE)
                 _write_state(out / STATE, learner, now, identity)
-                save_file(out / "losses.csv", _frame(now).to_csv().encode())
+                save_file(out / "losses.csv", sheet(_frame(now)))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_farewell(out, history, config.train)) from None
     finally:
@@ -243,7 +244,7 @@ def _write_roles(out: Path, learner: Learner, crops: Crops, task: Task) -> None:
     lost = pd.DataFrame(
         {"role": "left out", "reason": crops.failed["reason"] if len(crops.failed) else []}, index=crops.failed.index
     )
-    save_file(out / "tracks.csv", pd.concat([roles, lost]).rename_axis("track_id").to_csv().encode())
+    save_file(out / "tracks.csv", sheet(pd.concat([roles, lost]).rename_axis("track_id")))
 
 
 @contextmanager
