@@ -103,14 +103,14 @@ Jobs = Annotated[
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Try again what failed before.")]
 Backend = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Work on a cluster: `dask` or `ray`; else on this machine.")
+    str | None, typer.Option(metavar="NAME", help="Work on a cluster: `dask`, `ray` or `spark`; else on this machine.")
 ]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of the cluster, such as `tcp://host:8786`.")]
 
 
 @contextmanager
 def at_work(
-    backend: str | None,  # dask or ray; none: this machine
+    backend: str | None,  # dask, ray or spark; none: this machine
     scheduler: str | None,  # its address
 ) -> Iterator[None]:
     "Work on many tracks by the engine that was asked for. Ctrl-C ends the program with code 130."

@@ -100,7 +100,7 @@ def _sndfile(path: Path, file: BinaryIO, at: int) -> Any:
     if path.suffix.lower() == ".mp3" and at < MOST:
         names.append(os.fsencode(path))  # given that ending, libsndfile looks for the first frame behind padding
     for name in names:
-        file.seek(at)
+        file.seek(at if at > MOST else 0)  # by a tag that is there, it guesses lengths as librosa's do
         try:
             return soundfile.SoundFile(name, closefd=False)
         except soundfile.LibsndfileError:
@@ -204,7 +204,7 @@ def _pyav_source(path: Path, file: BinaryIO, at: int, kind: str, size: int) -> I
     try:
         with av.open(part, "r", format=FORMATS[kind].demuxer) as box:
             if not part.left:
-                raise SonicError(f"its header, tags among it, takes more than {MOST / 1e6:.0f} MB")
+                raise SonicError(f"its header, tags and a packet among it, takes more than {MOST / 1e6:.0f} MB")
             stream = next((stream for stream in box.streams.audio if stream.codec_context), None)
             if stream is None:
                 raise SonicError(f"{kind} without a sound track")

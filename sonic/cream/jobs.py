@@ -157,16 +157,17 @@ def _spread(task: _Task, left: dict[int, None], sent: list[int], jobs: int | Non
             if task.brake.on:
                 return
             sent.append(index)
-            yield delayed(partial(_tried, task.function))(index, task.items[index], deadline=task.deadline(index))
+            limits: dict[str, Any] = {"deadline": task.deadline(index), "memory": task.memory}
+            yield delayed(partial(_tried, task.function))(index, task.items[index], **limits)
 
-    pool = Parallel(n_jobs=jobs or -1, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+    pool = Parallel(n_jobs=jobs or -1, return_as="generator_unordered", pre_dispatch="2*n_jobs")
     for outcome in pool(calls()):
         del left[outcome.index]
         yield outcome
 
 
-def _tried(function: Work, index: int, item: Any, *, deadline: float | None) -> Outcome:
-    "What an engine is sent; it is the engine that knows how to end what takes longer."
+def _tried(function: Work, index: int, item: Any, **limits: float | None) -> Outcome:
+    "What an engine is sent; it is the engine that knows how to hold its workers to limits."
     return attempt(function, index, item)
 
 # %% ../../nbs/cream/16_jobs.ipynb #1fbf1cbe

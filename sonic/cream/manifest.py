@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +48,7 @@ def state_folder(
 
 def read_rows(
     out: Path,
-) -> dict[str, Row]:  # by track
+) -> tuple[dict[str, Row], int]:  # by track; and how many lines of the journal are damaged
     "The rows of earlier runs: those of the manifest, and those that a journal still holds."
     import pyarrow.parquet
 
@@ -57,9 +56,10 @@ def read_rows(
     if (out / MANIFEST).exists():
         rows = pyarrow.parquet.read_table(io.BytesIO((out / MANIFEST).read_bytes())).to_pylist()
     by_id = {row["track_id"]: row for row in rows}
-    for row in read_journal(state_folder(out) / JOURNAL)[0]:
+    lines, damaged = read_journal(state_folder(out) / JOURNAL)
+    for row in lines:
         by_id[row["track_id"]] = by_id.get(row["track_id"], {}) | row
-    return by_id
+    return by_id, damaged
 
 # %% ../../nbs/cream/18_manifest.ipynb #20a71447
 def settle(
@@ -105,8 +105,8 @@ def write_manifest(
         if len(shown):
             listed = shown[["track_id", *labels]]
             listed.insert(0, "file_name", shown[name].str.removeprefix(f"{name}/"))
-            facts = listed.astype(object).where(listed.notna(), None).to_dict("records")
-            lines = "".join(json.dumps(each, default=str) + "\n" for each in facts)
+            form: dict[str, Any] = {"date_format": "iso", "double_precision": 15, "default_handler": str}
+            lines = listed.to_json(orient="records", lines=True, **form)
             write_file(out / name / LABELS, lines.encode())
     journal.unlink(missing_ok=True)
     return table

@@ -16,11 +16,12 @@ from ..configfile import config_text
 from .views import VIEWS
 
 # %% auto #0
-__all__ = ['RECIPE', 'RENDERER', 'recipe_of', 'recipe_text']
+__all__ = ['RECIPE', 'RENDERER', 'LIBRARIES', 'recipe_of', 'recipe_text']
 
 # %% ../../nbs/cream/17_recipe.ipynb #5e1ace3e
 RECIPE = "sonic.toml"
 RENDERER = 2  # goes up when the same settings give other pictures
+LIBRARIES = ("numpy", "numba", "scipy", "soundfile", "soxr", "opencv-python-headless", "isal", "pillow")
 
 # %% ../../nbs/cream/17_recipe.ipynb #ad2c3ae3
 def recipe_of(
@@ -34,6 +35,5 @@ def recipe_text(
     config: Config,
 ) -> str:
     "The text of the recipe: what made the pictures, and every setting."
-    libraries = ["numpy", "numba", "scipy", "soundfile", "soxr", "opencv-python-headless", "isal", "pillow"]
-    made = {"sonic": __version__, "python": sys.version.split()[0], **{name: version(name) for name in libraries}}
+    made = {"sonic": __version__, "python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}}
     return config_text(config, recipe={"fingerprint": recipe_of(config), "renderer": RENDERER, "versions": made})

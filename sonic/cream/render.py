@@ -90,7 +90,7 @@ def render(
     tracks = open_collection(source, tags=False)  # the tags of a track are read with its sound, by who reads that
     _rehearse(config, names)
     with held(state_folder(out) / LOCK, of=str(out)):
-        rows = read_rows(out)
+        rows, damaged = read_rows(out)
         if folders is not None or shards is not None:  # which have to be known before
             tracks = add_tags(tracks, known=unchanged(tracks, rows))
         if folders is not None and folders not in tracks:
@@ -113,7 +113,8 @@ def render(
             with suppress(OSError):  # the journal has it all
                 _write(out, tracks, rows, packer)
             raise
-    manifest.attrs = {"drawn": len(work), "kept": len(tracks) - len(work), "skipped": tracks.attrs.get("skipped", [])}
+    skipped = [*tracks.attrs.get("skipped", []), *([f"{damaged} damaged lines of the journal"] if damaged else [])]
+    manifest.attrs = {"drawn": len(work), "kept": len(tracks) - len(work), "skipped": skipped}
     return manifest
 
 

@@ -27,8 +27,8 @@ from .picture import encode, peak_of, picture
 from .shard import picture_bytes
 from .tempogram import lags_shown, tempogram_view
 from .views import VIEWS, check_views, spectrum_of
+from ..fetch import fetched
 from ..files import file_stamp, write_file
-from ..places import local_copy
 
 # %% auto #0
 __all__ = ['Track', 'array_path', 'file_hash', 'render_track', 'altered']
@@ -75,7 +75,7 @@ def render_track(
     "Write the pictures of one track. Raises `SonicError` if there are none to be had."
     stamp = file_stamp(track.path)
     try:
-        with local_copy(track.path) as file:
+        with fetched(track.path) as file:
             row = _render(track, file, out=out, config=config, arrays=arrays)
             row["sound_hash"] = file_hash(file)
             if tags:
@@ -133,7 +133,7 @@ def altered(
 ) -> list[str]:  # sentences; none: it is all as it was
     "What is no longer what a row says of it, byte for byte."
     wrong = []
-    with local_copy(path) as file:
+    with fetched(path) as file:
         if row.get("sound_hash") != file_hash(file):
             wrong.append("the sound is another")
     for name in VIEWS:

@@ -28,6 +28,7 @@ from ..cream.outcome import Outcome, attempt
 from ..cream.recipe import recipe_of
 from ..cream.views import VIEWS
 from ..files import file_stamp, path_text
+from ..places import place
 from ..sections import SonicError
 from .embedder import Embedder, Heard, Windows
 from .journal import Row, earlier_rows, is_done, journal_path, taken_down
@@ -183,7 +184,7 @@ def embed(
 
 def _images(source: str | Path | pd.DataFrame) -> ImageSet | None:
     "The image set in a folder; none if there is none."
-    there = isinstance(source, (str, Path)) and Path(source, MANIFEST).exists()
+    there = isinstance(source, (str, Path)) and (place(source) / MANIFEST).exists()
     return open_images(source) if there else None  # type: ignore[arg-type]
 
 
