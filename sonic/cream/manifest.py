@@ -16,7 +16,7 @@ from .collection import TAGS
 from .outcome import Outcome
 from .track import Track, array_path
 from .views import VIEWS
-from ..files import path_text, user_cache, write_file
+from ..files import file_stamp, path_text, user_cache, write_file
 from ..journal import read_journal
 from ..places import is_remote
 
@@ -80,7 +80,8 @@ def settle(
                 (out / before[name]).unlink(missing_ok=True)
                 array_path(out, before[name]).unlink(missing_ok=True)
     else:
-        stamp = {"bytes": None, "modified": None} | track.stamp
+        same = file_stamp(track.path) == track.stamp  # else it was still being written, or went and may come back
+        stamp = {"bytes": None, "modified": None} | (track.stamp if same else {})
         row |= {"status": outcome.status, "reason": outcome.reason} | stamp
         if not any(row.get(name) for name in VIEWS):
             row["recipe"] = recipe
