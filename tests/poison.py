@@ -43,7 +43,7 @@ def sound(random: np.random.Generator, seconds: float = 2.0, rate: int = RATE) -
     return (0.3 * np.stack([pluck, np.roll(pluck, 20)], 1) + random.normal(0, 0.01, (len(time), 2))).astype(np.float32)
 
 
-def encoded(samples: np.ndarray, suffix: str, *, rate: int = RATE, subtype: str | None = None) -> bytes:
+def encoded(samples: np.ndarray, suffix: str, *, rate: int = RATE) -> bytes:
     "A file of that format: shape (n, channels) or (n,)."
     file = io.BytesIO()
     if suffix == "m4a":
@@ -51,8 +51,19 @@ def encoded(samples: np.ndarray, suffix: str, *, rate: int = RATE, subtype: str 
     elif suffix == "opus":
         soundfile.write(file, samples, 24000, format="OGG", subtype="OPUS")
     else:
-        soundfile.write(file, samples, rate, format=suffix.upper(), subtype=subtype)
-    return file.getvalue()
+        soundfile.write(file, samples, rate, format=suffix.upper())
+    return _renumbered(file.getvalue()) if suffix in ("ogg", "opus") else file.getvalue()
+
+
+def _renumbered(ogg: bytes) -> bytes:
+    "The same pages, of stream 1: libsndfile draws a number at random."
+    made, at = b"", 0
+    while at < len(ogg):
+        flag, position, _, number = struct.unpack("<BqII", ogg[at + 5 : at + 22])
+        laces = ogg[at + 27 : at + 27 + ogg[at + 26]]
+        at += 27 + len(laces) + sum(laces)
+        made += ogg_page(ogg[at - sum(laces) : at], laces, flag=flag, position=position, number=number)
+    return made
 
 
 def _encode_m4a(file: io.BytesIO, samples: np.ndarray, rate: int) -> None:
@@ -122,7 +133,7 @@ def floats(value: float) -> Callable[[np.random.Generator], bytes]:
     def make(random: np.random.Generator) -> bytes:
         samples = sound(random, 0.5)
         samples[random.integers(len(samples)), 0] = value
-        return encoded(samples, "wav", subtype="FLOAT")
+        return wav(samples.tobytes(), channels=2, bits=32, kind=3)  # libsndfile would write what time it is
 
     return make
 
@@ -142,7 +153,7 @@ def _crc(data: bytes, polynomial: int, bits: int) -> int:
 
 @cache
 def flac_bomb(hours: float = 10.0, said: bool = True) -> bytes:
-    "That much silence at 8 kHz, 14 bytes for eight seconds of it (RFC 9639, 8.2 and 9); a header may keep it to itself."
+    "That much silence at 8 kHz, 14 bytes for eight seconds (RFC 9639, 8.2 and 9); the header may keep it to itself."
     count = int(hours * 3600 * 8000 / 65535)
     rate_and_shape = 8000 << 44 | 0 << 41 | 15 << 36 | (count * 65535 if said else 0)  # 1 channel of 16 bits
     info = struct.pack(">HH", 65535, 65535) + bytes(6) + rate_and_shape.to_bytes(8) + bytes(16)
@@ -181,9 +192,9 @@ def opus_bomb(hours: float = 10.0) -> bytes:
     return b"".join(pages)
 
 
-def packets_bomb(random: np.random.Generator) -> bytes:
+def packets_bomb(m4a: bytes, _: np.random.Generator) -> bytes:
     "An M4A that claims sixty million packets, all in one chunk (ISO/IEC 14496-12, 8.6.1.2, 8.7.3 and 8.7.4)."
-    data = bytearray(encoded(sound(random), "m4a"))
+    data = bytearray(m4a)
     for name, numbers in (
         (b"stsz", (0, 1, 60_000_000)),
         (b"stts", (0, 1, 60_000_000, 1024)),
@@ -197,76 +208,77 @@ def packets_bomb(random: np.random.Generator) -> bytes:
 # ---- all of it -------------------------------------------------------------------------------------------------------
 
 
+Make = Callable[[np.random.Generator], bytes]
+
+
+def always(data: bytes) -> Make:
+    return lambda random: data
+
+
+def music(suffix: str, change: Callable[[bytes, np.random.Generator], bytes] = lambda data, random: data) -> Make:
+    "Music in that format, with something done to the file."
+    return lambda random: change(encoded(sound(random), suffix), random)
+
+
+def samples(change: Callable[[np.ndarray], np.ndarray], suffix: str = "wav") -> Make:
+    "Music with something done to its samples."
+    return lambda random: encoded(change(sound(random)), suffix)
+
+
+def header(size: int = 9000, **says: int) -> Make:
+    "A WAV file of so many bytes of noise, and what its header says."
+    return lambda random: wav(random.bytes(size), **says)
+
+
 def _kinds() -> Iterator[tuple[str, Poison]]:
+    "Every kind, by name."
     page = b"<!DOCTYPE html><html><head><title>404 Not Found</title></head><body>gone</body></html>"
-    yield "empty", Poison(1, "mp3", "failed", "empty file", lambda random: b"")
-    yield "one byte", Poison(2, "mp3", "failed", "no audio format", lambda random: random.bytes(1))
-    yield "header only", Poison(2, "wav", "failed", "only 0.000 s", lambda random: encoded(sound(random), "wav")[:64])
+    sign = "no audio format"
+    yield "empty", Poison(1, "mp3", "failed", "empty file", always(b""))
+    yield "one byte", Poison(2, "mp3", "failed", sign, lambda random: random.bytes(1))
+    yield "header only", Poison(2, "wav", "failed", "only 0.000 s", music("wav", lambda data, _: data[:64]))
+    yield "joined mp3", Poison(3, "mp3", "warned", "the decoder stopped after", music("mp3", lambda data, _: data * 2))
     for suffix in ("mp3", "ogg", "opus", "wav", "aiff", "flac"):
-        row, says = {"mp3": (3, "decode"), "flac": (5, "decoded")}.get(suffix, (4, ""))
-
-        def shortened(random: np.random.Generator, suffix: str = suffix) -> bytes:
-            return cut(encoded(sound(random), suffix), random.uniform(0.6, 0.9))
-
-        yield f"cut {suffix}", Poison(row, suffix, "warned", says, shortened)
-    yield (
-        "cut m4a",
-        Poison(4, "m4a", "failed", "damaged or incomplete M4A", lambda random: encoded(sound(random), "m4a")[:9000]),
-    )
+        row, says = {"mp3": (3, "decode"), "flac": (5, "damaged: decoded")}.get(suffix, (4, ""))
+        shorter = music(suffix, lambda data, random: cut(data, random.uniform(0.6, 0.9)))
+        yield f"cut {suffix}", Poison(row, suffix, "warned", says, shorter)
+    yield "cut m4a", Poison(4, "m4a", "failed", "damaged or incomplete M4A", music("m4a", lambda data, _: data[:9000]))
     for suffix in FORMATS:
-
-        def turned(random: np.random.Generator, suffix: str = suffix) -> bytes:
-            return flipped(encoded(sound(random), suffix), random)
-
-        yield f"flipped {suffix}", Poison(6, suffix, "done warned failed", "", turned)
-    yield "noise", Poison(7, "flac", "failed", "no audio format", lambda random: b"\0" + random.bytes(5000))
-    yield "web page", Poison(7, "mp3", "failed", "no audio format", lambda random: page)
-    yield (
-        "playlist",
-        Poison(7, "m4a", "failed", "no audio format", lambda random: b"ffconcat version 1.0\nfile a.wav\n"),
-    )
-    yield (
-        "other ending",
-        Poison(8, "mp3", "warned", "named .mp3 but holds WAV", lambda random: encoded(sound(random), "wav")),
-    )
-    yield "tag alone", Poison(9, "mp3", "failed", "a tag, but no sound", lambda random: tag(500, random.bytes(500)))
-    yield (
-        "tag of 256 MB",
-        Poison(9, "mp3", "failed", "a tag, but no sound", lambda random: tag((1 << 28) - 1, bytes(99))),
-    )
-    yield "flac bomb", Poison(10, "flac", "failed", "lasts 10.0 h, more than 3 h", lambda random: flac_bomb())
-    yield "silent flac bomb", Poison(10, "flac", "failed timed_out", "h", lambda random: flac_bomb(said=False))
-    yield "opus bomb", Poison(10, "opus", "failed", "lasts 10.0 h, more than 3 h", lambda random: opus_bomb())
-    yield "packets bomb", Poison(10, "m4a", "failed", "claims 60000000 packets", packets_bomb)
-    yield "unknown length", Poison(11, "flac", "done", "", lambda random: streaminfo(encoded(sound(random), "flac"), 0))
-    yield "forged length", Poison(11, "flac", "warned", "s declared", lambda random: streaminfo(encoded(sound(random), "flac"), (1 << 36) - 1))  # fmt: skip
-    yield "ten hours in 10 kB", Poison(12, "wav", "warned", "decoded 0.25 s of the", lambda random: wav(random.bytes(11025), claims=1_587_600_000))  # fmt: skip
+        yield f"flipped {suffix}", Poison(6, suffix, "done warned failed", "", music(suffix, flipped))
+    yield "noise", Poison(7, "flac", "failed", sign, lambda random: b"\0" + random.bytes(5000))
+    yield "web page", Poison(7, "mp3", "failed", sign, always(page))
+    yield "playlist", Poison(7, "m4a", "failed", sign, always(b"ffconcat version 1.0\nfile a.wav\n"))
+    yield "other ending", Poison(8, "mp3", "warned", "named .mp3 but holds WAV", music("wav"))
+    yield "tag alone", Poison(9, "mp3", "failed", "a tag, but no sound", always(tag(500, bytes(500))))
+    yield "tag of 256 MB", Poison(9, "mp3", "failed", "a tag, but no sound", always(tag((1 << 28) - 1, bytes(99))))
+    hours = "lasts 10.0 h, more than 3 h"
+    yield "flac bomb", Poison(10, "flac", "failed", hours, lambda random: flac_bomb())
+    yield "silent flac bomb", Poison(10, "flac", "failed timed_out", "", lambda random: flac_bomb(said=False))
+    yield "opus bomb", Poison(10, "opus", "failed", hours, lambda random: opus_bomb())
+    yield "packets bomb", Poison(10, "m4a", "failed", "claims 60000000 packets", music("m4a", packets_bomb))
+    yield "unknown length", Poison(11, "flac", "done", "", music("flac", lambda data, _: streaminfo(data, 0)))
+    forged = music("flac", lambda data, _: streaminfo(data, (1 << 36) - 1))
+    yield "forged length", Poison(11, "flac", "warned", "of the 3116529.56 s declared", forged)
+    says = "decoded 0.25 s of the"
+    yield "ten hours in 10 kB", Poison(12, "wav", "warned", says, header(11025, claims=1_587_600_000))
     for rate in (0, 1, 7999, 4_000_000_000):
-        says = "" if rate in (0, 4_000_000_000) else f"a sample rate of {rate} Hz"
-        yield (
-            f"{rate} Hz",
-            Poison(13, "wav", "failed", says, lambda random, rate=rate: wav(random.bytes(9000), rate=rate)),
-        )
+        says = "damaged or incomplete WAV" if rate in (0, 4_000_000_000) else f"a sample rate of {rate} Hz"
+        yield f"{rate} Hz", Poison(13, "wav", "failed", says, header(rate=rate))
     for channels in (9, 1024, 30000):
-        says = f"{channels} channels" if channels < 30000 else ""
-        yield f"{channels} channels", Poison(14, "wav", "failed", says, lambda random, channels=channels: wav(random.bytes(channels * 20), channels=channels))  # fmt: skip
-    for value in (np.nan, np.inf):
-        yield f"{value} sample", Poison(15, "wav", "failed", "not finite", floats(value))
-    yield "huge sample", Poison(16, "wav", "failed", "1e+30 times full scale", floats(1e30))
+        says = "damaged or incomplete WAV" if channels == 30000 else f"{channels} channels"
+        yield f"{channels} channels", Poison(14, "wav", "failed", says, header(channels * 10, channels=channels))
+    for value in (np.nan, np.inf, 1e30):
+        row, says = (16, "1e+30 times full scale") if value == 1e30 else (15, "not finite")
+        yield f"{value} sample", Poison(row, "wav", "failed", says, floats(value))
     for suffix in ("wav", "mp3", "flac"):
-        yield f"silent {suffix}", Poison(17, suffix, "warned", "silent", lambda random, suffix=suffix: encoded(np.zeros((RATE, 2)), suffix))  # fmt: skip
-    yield "off centre", Poison(18, "wav", "warned", "off centre", lambda random: encoded(sound(random) + 0.2, "wav"))
-    yield (
-        "clipped",
-        Poison(18, "wav", "warned", "clipped", lambda random: encoded(np.clip(500 * sound(random), -1, 1), "wav")),
-    )
-    yield "single tone", Poison(18, "wav", "done", "", lambda random: encoded(np.sin(np.arange(RATE) / random.uniform(5, 50)) / 2, "wav"))  # fmt: skip
-    for length, says in ((0, "no sound can be decoded"), (1, "only 0.000 s of sound"), (500, "only 0.023 s of sound")):
-        yield f"{length} samples", Poison(19, "wav", "failed", says, lambda random, length=length: encoded(sound(random)[:length], "wav"))  # fmt: skip
-    yield (
-        "joined mp3",
-        Poison(3, "mp3", "warned", "the decoder stopped after", lambda random: encoded(sound(random), "mp3") * 2),
-    )
+        yield f"silent {suffix}", Poison(17, suffix, "warned", "the clip is silent", samples(np.zeros_like, suffix))
+    yield "off centre", Poison(18, "wav", "warned", "off centre", samples(lambda sound: sound + 0.2))
+    yield "clipped", Poison(18, "wav", "warned", "clipped", samples(lambda sound: np.clip(500 * sound, -1, 1)))
+    tone = samples(lambda sound: np.sin(np.arange(RATE) * sound.std()) / 2)
+    yield "single tone", Poison(18, "wav", "done", "", tone)
+    for length, says in (0, "no sound can be decoded"), (1, "only 0.000 s of sound"), (500, "only 0.023 s of sound"):
+        shortest = samples(lambda sound, length=length: sound[:length])  # type: ignore[misc]
+        yield f"{length} samples", Poison(19, "wav", "failed", says, shortest)
 
 
 POISON = dict(_kinds())

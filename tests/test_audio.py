@@ -220,6 +220,21 @@ def test_a_cut_file_is_noticed(tmp_path, suffix, share):
     assert load(cut, duration=1).notes == ()
 
 
+@pytest.mark.parametrize("suffix", ["mp3", "flac", "wav", "aiff", "ogg", "opus", "m4a", "aac"])
+@pytest.mark.parametrize("size", [500, 40_000_000])  # the second is more than is kept
+def test_a_tag_before_the_sound_is_passed_over(music, tmp_path, suffix, size):
+    path = tmp_path / f"a.{suffix}"
+    with open(path, "wb") as file:
+        file.write(b"ID3\4\0\0" + bytes(size >> 7 * place & 127 for place in (3, 2, 1, 0)))
+        file.seek(size, os.SEEK_CUR)
+        file.write((music / f"a.{suffix}").read_bytes())
+    clip = load(path)
+    expected = load(music / f"a.{suffix}").samples[: len(clip.samples)]
+    assert clip.notes == () and abs(clip.seconds - 3) < 0.1
+    np.testing.assert_allclose(clip.samples, expected, atol=2e-4)  # Opus by FFmpeg
+    assert load(path, duration=0.5, offset=1).seconds == 0.5
+
+
 def test_sound_behind_a_wrong_length_is_noticed(music, tmp_path):
     first, second = (music / "a.mp3").read_bytes(), (music / "a.mp3").read_bytes()
     (tmp_path / "two.mp3").write_bytes(first + second)  # the header counts only the first

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -74,14 +74,14 @@ def test_what_becomes_of_it(manifest: pd.DataFrame, out: Path, kind: str) -> Non
     assert row["reason"].isprintable() and len(row["reason"]) < 200
     assert bool(row["reason"]) == (row["status"] != "done")
     drawn = row["status"] in ("done", "warned")
-    assert [bool(row[view]) and (out / row[view]).exists() for view in VIEWS] == [drawn] * 4
+    assert [pd.notna(row[view]) and (out / str(row[view])).exists() for view in VIEWS] == [drawn] * 4
 
 
 def test_none_is_lost_and_nothing_is_left_over(manifest: pd.DataFrame, folder: Path, out: Path) -> None:
     assert len(manifest) == len([*folder.iterdir()]) == len(POISON) - len(SLOW)
     pictures = manifest[[*VIEWS]].stack().dropna()
-    tables = {"manifest.parquet", "sonic.toml", *(f"{view}/metadata.csv" for view in VIEWS)}
-    assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == {*pictures} | tables
+    others = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} - {*pictures}
+    assert {name.split("/")[-1].split(".")[0] for name in others} == {"manifest", "sonic", "metadata"}
 
 
 def test_the_table_covers_its_rows() -> None:
@@ -91,7 +91,8 @@ def test_the_table_covers_its_rows() -> None:
 def test_silence_is_black(manifest: pd.DataFrame, out: Path) -> None:
     for kind in ("silent wav", "silent flac", "silent mp3"):
         for view in VIEWS:
-            assert not cv2.imread(str(out / manifest.loc[kind, view]), cv2.IMREAD_GRAYSCALE).any(), (kind, view)
+            data = np.fromfile(out / str(manifest.loc[kind, view]), np.uint8)
+            assert not np.any(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)), (kind, view)
 
 
 def test_the_factory_repeats_itself(tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_five_hundred_times_flipped_bits_never_end_a_run(tmp_path: Path, suffix:
 
 
 DRAW = """
-import resource, sys
+import sys
 from functools import partial
 from sonic.config import Config, SonicError
 from sonic.cream.track import Track, render_track
@@ -194,9 +195,11 @@ try:
     said = render_track(track, out=Path(sys.argv[2]), config=Config(), arrays=False)["reason"]
 except SonicError as error:
     said = str(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, said)
+(most,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(int(most) // 1024, said)  # not ru_maxrss, which counts what the parent had when it was forked
 """
 MOST = 600  # MB
+needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 
 
 def drawn(path: Path, folder: Path) -> tuple[int, str]:
@@ -318,7 +321,7 @@ MONSTERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "255 channels.ogg": (many_channels, "255 channels"),
     "title.mp3": (text_tag, ""),
     "title between.mp3": (text_tag_between, "a tag of more than 32 MB"),
-    "cover.aac": (aac_cover, "no sound can be decoded"),
+    "cover.aac": (aac_cover, "a sample rate of 0 Hz"),
     "cover.m4a": (cover, "tags and tables of more than 32 MB"),
     "comments.opus": (comments, "a packet of more than 32 MB"),
     "one packet.mka": (one_packet, ""),
@@ -326,6 +329,7 @@ MONSTERS: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
+@needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MONSTERS)
 def test_memory_has_a_bound(tmp_path: Path, name: str) -> None:
@@ -336,6 +340,7 @@ def test_memory_has_a_bound(tmp_path: Path, name: str) -> None:
     assert says in said, said
 
 
+@needs_proc
 @pytest.mark.parametrize("kind", ["packets bomb", "flac bomb"])
 def test_a_bomb_takes_no_memory(tmp_path: Path, kind: str) -> None:
     make_poison(kind, tmp_path / f"bomb.{POISON[kind].suffix}")
@@ -343,6 +348,7 @@ def test_a_bomb_takes_no_memory(tmp_path: Path, kind: str) -> None:
     assert POISON[kind].says in said and taken < 400
 
 
+@needs_proc
 @pytest.mark.slow
 def test_a_bomb_that_says_nothing_is_stopped(tmp_path: Path) -> None:
     make_poison("silent flac bomb", tmp_path / "bomb.flac")
@@ -358,7 +364,7 @@ def test_how_long_a_track_may_be_is_a_setting(tmp_path: Path) -> None:
     (tmp_path / "music" / "long.wav").write_bytes(wav(bytes(2 * 8000 * 40), rate=8000))
     good_track(tmp_path / "music" / "short.wav", 1)
 
-    def drawn(**options: object) -> tuple[list[str], int]:
+    def drawn(**options: Any) -> tuple[list[str], int]:
         table = render(tmp_path / "music", tmp_path / "out", jobs=HERE, progress=False, retry=True, **options)
         return table["status"].tolist(), table.attrs["drawn"]
 
@@ -380,7 +386,7 @@ def test_how_long_a_track_may_be_is_a_setting(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_cannot_work_are_refused_before_any_work(
-    tmp_path: Path, setting: dict[str, float], says: str
+    tmp_path: Path, setting: dict[str, Any], says: str
 ) -> None:
     good_track(tmp_path / "a.wav")
     with pytest.raises(SonicError, match=says):

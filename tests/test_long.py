@@ -21,7 +21,7 @@ from sonic.cream import track as track_module
 from sonic.cream.audio import Clip, load
 from sonic.cream.blocks import cut
 from sonic.cream.long import Drawn, draw_long
-from sonic.cream.picture import peak_of, picture
+from sonic.cream.picture import encode, peak_of, picture
 from sonic.cream.spectrum import View
 from sonic.cream.views import VIEWS, views
 

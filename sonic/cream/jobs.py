@@ -42,6 +42,10 @@ class _Task:
     def deadline(self, index: int) -> float | None:
         return None if self.deadlines is None else self.deadlines[index]
 
+    def ran_out(self, index: int, spent: float) -> bool:
+        "Whether an item had all its time."
+        return self.deadlines is not None and spent >= self.deadlines[index]
+
 
 @contextmanager
 def _claims() -> Iterator[str]:
@@ -64,7 +68,7 @@ def _pooled(task: _Task, left: dict[int, None], jobs: int) -> Generator[Outcome,
     with _claims() as claims:
         settle = partial(settle_in, os.getpid(), claims, memory=task.memory)
         pool = get_reusable_executor(max_workers=jobs, timeout=None, initializer=settle, env=THREADS)
-        queue, flight, broken = iter([*left]), dict[Future[Outcome], int](), False
+        queue, flight, broken, before = iter([*left]), dict[Future[Outcome], int](), False, len(left)
         while True:
             while len(flight) < 2 * jobs and not (broken or task.brake.on) and (index := next(queue, None)) is not None:
                 try:
@@ -73,7 +77,12 @@ def _pooled(task: _Task, left: dict[int, None], jobs: int) -> Generator[Outcome,
                 except TerminatedWorkerError:  # a worker died a moment ago
                     broken = True
             if not flight:
-                return {index: spent for index, spent in begun(claims).items() if index in left}
+                lost = {index: spent for index, spent in begun(claims).items() if index in left}
+                if broken and not lost and len(left) == before:
+                    raise SonicError(
+                        "the worker processes die before they begin; does limits.memory leave them enough?"
+                    )
+                return lost
             for future in wait(flight, return_when=FIRST_COMPLETED).done:
                 index = flight.pop(future)
                 try:
@@ -95,30 +104,28 @@ def _supervised(task: _Task, jobs: int) -> Iterator[Outcome]:
     left = dict.fromkeys(range(len(task.items)))
     try:
         while left and not task.brake.on:
-            before = len(left)
             lost = yield from _pooled(task, left, jobs)
-            ran_out = max(lost, key=lambda index: lost[index] / (task.deadline(index) or 1e9), default=None)
-            for index, spent in sorted(lost.items()):
-                yield from _suspected(task, index, spent if index == ran_out else 0)
+            suspects = dict.fromkeys(sorted(lost))
+            for index in suspects:
                 del left[index]
-            if len(left) == before and not task.brake.on:
-                raise SonicError("the worker processes die before they begin; does limits.memory leave them enough?")
+            longest = max(lost, key=lambda index: lost[index] / (task.deadline(index) or 1e9), default=None)
+            if longest is not None and task.ran_out(longest, lost[longest]):
+                del suspects[longest]
+                yield Outcome(longest, "timed_out", reason=late(task.deadline(longest)))
+            yield from _one_by_one(task, suspects)
     finally:  # this very pool: without `reuse` one with other arguments would take its place, and wait for its work
         get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
 
 
-def _suspected(task: _Task, index: int, spent: float) -> Iterator[Outcome]:
-    "The outcome of an item that was lost with its pool."
-    deadline, alone = task.deadline(index), {index: None}
-    if deadline is None or spent < deadline:
-        again = yield from _pooled(task, alone, 1)
-        spent = again.get(index, spent)
-    if not alone or task.brake.on:
-        return
-    if deadline is not None and spent >= deadline:
-        yield Outcome(index, "timed_out", reason=late(deadline))
-    else:
-        yield Outcome(index, "crashed", reason=DIED)
+def _one_by_one(task: _Task, suspects: dict[int, None]) -> Iterator[Outcome]:
+    "Outcomes of items that were lost with their pool: of a single worker, what it was at when it died is the culprit."
+    while suspects and not task.brake.on:
+        lost = yield from _pooled(task, suspects, 1)
+        for index, spent in lost.items():
+            del suspects[index]
+            timed_out = task.ran_out(index, spent)
+            reason = late(task.deadline(index)) if timed_out else DIED
+            yield Outcome(index, "timed_out" if timed_out else "crashed", reason=reason)
 
 # %% ../../nbs/cream/16_jobs.ipynb #5bd63efa
 DEATHS = {"BrokenProcessPool", "KilledWorker", "WorkerCrashedError", "OutOfMemoryError", "NodeDiedError"}

@@ -73,10 +73,10 @@ DIED = "the process that worked on it died (a fault in a decoder, or out of memo
 
 
 def late(
-    deadline: float,  # s
+    deadline: float | None,  # s
 ) -> str:
     "Why an item has timed out."
-    return f"took longer than {deadline:.0f} s; limits.deadline allows more"
+    return f"took longer than {deadline or 0:.0f} s; limits.deadline allows more"
 
 # %% ../../nbs/cream/14_outcome.ipynb #cccc3c13
 class Brake:

@@ -28,22 +28,31 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['is_same', 'unchanged', 'plan', 'altered_tracks']
+__all__ = ['sweep_all', 'is_same', 'unchanged', 'plan', 'altered_tracks']
 
 # %% ../../nbs/cream/19_plan.ipynb #524954ba
+def sweep_all(
+    out: Path,
+) -> None:
+    "Remove what workers that were killed left half-written in an output folder."
+    if not is_remote(out):
+        sweep(out)
+        for name in (*VIEWS, "arrays"):
+            for folder, _, _ in os.walk(out / name):
+                sweep(folder)
+
+
 def _listed(
     out: Path,
 ) -> set[str]:  # relative paths, with slashes
-    "The pictures and arrays in an output folder. What a killed run left half-written goes."
+    "The pictures and arrays in an output folder."
     if is_remote(out):
         return {path.relative_to(out).as_posix() for name in (*VIEWS, "arrays") for path in (out / name).rglob("*.*")}
     found = set[str]()
     for name in (*VIEWS, "arrays"):
         for folder, _, files in os.walk(out / name):
-            sweep(folder)
             inner = os.path.relpath(folder, out).replace(os.sep, "/")
             found.update(f"{inner}/{file}" for file in files)
-    sweep(out)
     return found
 
 
@@ -97,6 +106,7 @@ def plan(
 ) -> list[Track]:
     "The tracks that have something to be drawn."
     suffix, recipe, work = SUFFIXES[config.picture.format], recipe_of(config), []
+    sweep_all(out)
     listed = _listed(out) if shards is None else set()
 
     def there(name: str) -> bool:

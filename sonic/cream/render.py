@@ -8,7 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/re
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from .manifest import JOURNAL, LOCK, Row, label_table, read_rows, settle, state_
 from .mono import to_mono
 from .outcome import Halted
 from .picture import encode, picture
-from .plan import altered_tracks, plan, unchanged
+from .plan import altered_tracks, plan, sweep_all, unchanged
 from .recipe import RECIPE, recipe_of, recipe_text
 from .shards import Shards
 from .track import Track, render_track
@@ -155,7 +155,8 @@ def _draw(
         shards.start([track.track_id for track in work])
     if not work:
         return
-    with open_journal(state_folder(out) / JOURNAL) as write:
+    with open_journal(state_folder(out) / JOURNAL) as write, ExitStack() as ending:
+        ending.callback(sweep_all, out)
         for outcome in run(function, work, deadlines=deadlines, memory=limits.memory, **told):
             track = work[outcome.index]
             row = settle(track, outcome, rows, out=out, recipe=recipe_of(config))

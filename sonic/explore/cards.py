@@ -25,9 +25,9 @@ from ..config import Config, SonicError
 from ..cream.audio import Clip
 from ..cream.drawing import TITLES
 from ..cream.jobs import run
-from ..cream.outcome import Outcome
 from ..cream.layouts import open_collection
 from ..cream.music import encode as encode_sound
+from ..cream.outcome import Outcome
 from ..cream.picture import encode, picture
 from ..cream.ticks import clock, plain
 from ..cream.views import check_views, full_names, views

@@ -21,9 +21,9 @@ from ..config import Config
 from ..cream.audio import Clip, load
 from ..cream.imageset import ImageSet, open_images
 from ..cream.jobs import run
-from ..cream.outcome import Outcome
 from ..cream.layouts import open_collection
 from ..cream.manifest import MANIFEST
+from ..cream.outcome import Outcome
 from ..cream.views import VIEWS
 from ..sections import SonicError
 from .sight import TIMELESS, draw_window, seen_views, unroll
