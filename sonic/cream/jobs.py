@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import active_children
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -100,8 +101,9 @@ def _pooled(task: _Task, left: dict[int, None], jobs: int) -> Generator[Outcome,
 def _supervised(task: _Task, jobs: int) -> Iterator[Outcome]:
     "Outcomes from as many pools as it takes, which are gone afterwards."
     from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.backend.process import LokyProcess
 
-    left = dict.fromkeys(range(len(task.items)))
+    left, before = dict.fromkeys(range(len(task.items))), active_children()
     try:
         while left and not task.brake.on:
             lost = yield from _pooled(task, left, jobs)
@@ -115,6 +117,9 @@ def _supervised(task: _Task, jobs: int) -> Iterator[Outcome]:
             yield from _one_by_one(task, suspects)
     finally:  # this very pool: without `reuse` one with other arguments would take its place, and wait for its work
         get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+        for child in active_children():  # a pool that breaks while it grows forgets the worker that it has just started
+            if isinstance(child, LokyProcess) and child not in before:
+                child.kill()
 
 
 def _one_by_one(task: _Task, suspects: dict[int, None]) -> Iterator[Outcome]:

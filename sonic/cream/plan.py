@@ -8,12 +8,13 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/pl
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import Config
+from .collection import TAGS, add_tags, read_tags
 from .jobs import run, time_for
 from .manifest import FAILED, Row
 from .picture import SUFFIXES
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['sweep_all', 'is_same', 'unchanged', 'plan', 'altered_tracks']
+__all__ = ['sweep_all', 'is_same', 'unchanged', 'plan', 'tagged', 'altered_tracks']
 
 # %% ../../nbs/cream/19_plan.ipynb #524954ba
 def sweep_all(
@@ -76,7 +77,7 @@ def _todo(
 # %% ../../nbs/cream/19_plan.ipynb #28df47d8
 def is_same(
     row: Row,  # of an earlier run
-    stamp: dict[str, int],  # of the sound file, as it is now
+    stamp: Mapping[str, Any],  # of the sound file, as it is now
 ) -> bool:
     "Whether a sound file is the one that the row speaks of; one that is not there is not another."
     return all(row.get(key) == value for key, value in stamp.items())
@@ -128,6 +129,26 @@ def plan(
         elif row:
             row["path"] = path_text(path)  # the music may have moved
     return work
+
+# %% ../../nbs/cream/19_plan.ipynb #1f2009c7
+def tagged(
+    tracks: pd.DataFrame,  # as `open_collection` gives it with `tags=False`
+    *,
+    known: Mapping[str, Mapping[str, Any]],  # by track_id, rows of earlier runs whose files are as they were
+    config: Config,
+    jobs: int | None,  # processes; 0: this one; none: one a core
+    progress: bool,  # show a bar
+) -> pd.DataFrame:
+    "A collection with the labels that the tags of its files give."
+    left = tracks[~tracks["track_id"].isin([key for key, row in known.items() if row.keys() >= TAGS.keys()])]
+    if not tracks.attrs.get("untagged") or left.empty:
+        return add_tags(tracks, known=known)
+    ids, paths, limits = left["track_id"].tolist(), left["path"].tolist(), config.limits
+    deadlines = [time_for(path, deadline=limits.deadline) for path in paths]
+    told = "Reading tags" if progress else False
+    outcomes = run(read_tags, paths, jobs=jobs, progress=told, deadlines=deadlines, memory=limits.memory)
+    read = {ids[outcome.index]: dict.fromkeys(TAGS) | (outcome.value or {}) for outcome in outcomes}
+    return add_tags(tracks, known={**known, **read})
 
 # %% ../../nbs/cream/19_plan.ipynb #bb197482
 def altered_tracks(

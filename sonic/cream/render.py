@@ -17,14 +17,13 @@ import numpy as np
 
 from ..config import Config, SonicError
 from .audio import Clip
-from .collection import add_tags
 from .jobs import check_jobs, run, time_for
 from .layouts import open_collection
 from .manifest import JOURNAL, LOCK, Row, label_table, read_rows, settle, state_folder, write_manifest
 from .mono import to_mono
 from .outcome import Halted
 from .picture import encode, picture
-from .plan import altered_tracks, plan, sweep_all, unchanged
+from .plan import altered_tracks, plan, sweep_all, tagged, unchanged
 from .recipe import RECIPE, recipe_of, recipe_text
 from .shards import Shards
 from .track import Track, render_track
@@ -92,7 +91,8 @@ def render(
     with held(state_folder(out) / LOCK, of=str(out)):
         rows, damaged = read_rows(out)
         if folders is not None or shards is not None:  # which have to be known before
-            tracks = add_tags(tracks, known=unchanged(tracks, rows))
+            same = unchanged(tracks, rows)
+            tracks = tagged(tracks, known=same, config=config, jobs=jobs, progress=progress)
         if folders is not None and folders not in tracks:
             raise SonicError(f"no column {folders} to name folders by; the collection has {', '.join(tracks.columns)}")
         _refuse_mixture(rows, set(tracks["track_id"]), out=out, recipe=recipe_of(config))

@@ -25,6 +25,7 @@ from ..cream.jobs import check_jobs, run, time_for
 from ..cream.layouts import open_collection
 from ..cream.manifest import FAILED, MANIFEST
 from ..cream.outcome import Outcome, attempt
+from ..cream.plan import is_same, tagged
 from ..cream.recipe import recipe_of
 from ..cream.views import VIEWS
 from ..files import file_stamp, path_text
@@ -160,7 +161,7 @@ def embed(
     if jobs is not None:
         check_jobs(jobs, least=0)
     how = _How(with_, config, device, batch or (8 if device == "cpu" else 64), images)
-    tracks = images.tracks.reset_index() if images else open_collection(source)
+    tracks = images.tracks.reset_index() if images else open_collection(source, tags=False)
     names = EMBEDDERS[with_].settings if isinstance(with_, str) and with_ in EMBEDDERS else ()
     given = f"pictures {recipe_of(images.config)}" if images else "sound"
     recipe = make_recipe(_embedder(how, device), names, config=config, source=given)
@@ -168,6 +169,8 @@ def embed(
     stamps = {key: file_stamp(path) for key, path in listed.items()}
     with taken_down(out, recipe) as take:
         rows = earlier_rows(out, recipe) if out else {}
+        same = {key: row for key, row in rows.items() if is_same(row, stamps.get(key, {}))}
+        tracks = tagged(tracks, known=same, config=config, jobs=jobs, progress=progress)
         work = [(key, path) for key, path in listed.items() if not _kept(rows.get(key), stamps[key], retry)]
         for outcome in _outcomes(work, how, jobs=jobs, progress="Embedding" if progress else False):
             key, path = work[outcome.index]
@@ -190,7 +193,7 @@ def _images(source: str | Path | pd.DataFrame) -> ImageSet | None:
 
 def _kept(row: Row | None, stamp: Mapping[str, Any], retry: bool) -> bool:
     "Whether there is nothing to do for a track: it has its vector, or the same file failed before."
-    failed = row is not None and row["status"] in FAILED and all(row.get(key) == value for key, value in stamp.items())
+    failed = row is not None and row["status"] in FAILED and is_same(row, stamp)
     return is_done(row, stamp) or (failed and not retry)
 
 
