@@ -7,6 +7,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/files.ht
 # %% ../nbs/03_files.ipynb #4746fcaa
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -21,6 +22,7 @@ from typing import Any, BinaryIO, cast
 
 from .places import is_remote, place
 from .sections import SonicError
+from .text import one_line
 
 # %% auto #0
 __all__ = ['whole_file', 'write_file', 'save_file', 'sweep', 'file_stem', 'folder_name', 'file_stamp', 'path_text', 'user_cache']
@@ -71,7 +73,12 @@ def _remote_file(path: Path) -> Iterator[BinaryIO]:
         yield cast(BinaryIO, file)
         file.close()
         there = cast(Any, path)  # a `UPath`
-        there.fs.put_file(file.name, there.path)
+        try:
+            there.fs.put_file(file.name, there.path)
+        except OSError:
+            raise
+        except Exception as error:  # each store has its own
+            raise OSError(errno.EIO, f"{there.name}: {error}") from error
 
 
 def write_file(
@@ -93,8 +100,7 @@ def save_file(
     try:
         write_file(path, data)
     except OSError as error:
-        name = "".join(letter if letter.isprintable() else "\ufffd" for letter in str(path))
-        raise SonicError(f"{name} cannot be written: {error.strerror or error}") from None
+        raise SonicError(f"{one_line(path)} cannot be written: {error.strerror or error}") from None
 
 # %% ../nbs/03_files.ipynb #ab6ee492
 _LEFT = re.compile(r"\..{1,40}\.[1-9][0-9]*\.[1-9][0-9]*\.tmp", re.DOTALL)  # as `whole_file` names them

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -32,57 +28,6 @@ def write_music(folder: Path, count: int, seconds: float = 0.5) -> Path:
 def tree(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def test_any_number_of_workers_gives_the_same_bytes(tmp_path):
-    music = write_music(tmp_path / "music", 7)
-    for jobs in (1, 2, 3):
-        render(music, tmp_path / str(jobs), jobs=jobs, progress=False, arrays=True, **SMALL)
-    assert tree(tmp_path / "1") == tree(tmp_path / "2") == tree(tmp_path / "3")
-
-
-def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
-    music = write_music(tmp_path / "music", 40)
-    places = f"{str(music)!r}, {str(tmp_path / 'out')!r}"
-    program = f"from sonic import render; render({places}, jobs=0, progress=False, **{SMALL})"
-    run = subprocess.Popen([sys.executable, "-c", program])
-    journal = tmp_path / "out" / ".journal.jsonl"
-    while not (journal.exists() and journal.read_bytes().count(b'"done"') > 3):
-        time.sleep(0.01)
-        assert run.poll() is None, "the run ended before it could be killed"
-    run.send_signal(signal.SIGKILL)
-    run.wait()
-    with open(journal, "a") as file:  # a line that was being written
-        file.write('{"track_id": "tra')
-    finished = journal.read_bytes().count(b'"done"')
-    again = render(music, tmp_path / "out", jobs=0, progress=False, **SMALL)
-    assert again.attrs["kept"] >= finished >= 3
-    render(music, tmp_path / "clean", jobs=0, progress=False, **SMALL)
-    left = {name: digest for name, digest in tree(tmp_path / "out").items() if not name.endswith(".tmp")}
-    assert left == tree(tmp_path / "clean")
-
-
-def test_ctrl_c_keeps_what_is_done(tmp_path):
-    music = write_music(tmp_path / "music", 200)
-    command = [
-        str(Path(sys.executable).with_name("sonic")),
-        "render",
-        str(music),
-        str(tmp_path / "out"),
-        "-j",
-        "1",
-        "--size",
-        "64x48",
-    ]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    journal = tmp_path / "out" / ".journal.jsonl"
-    while not (journal.exists() and journal.read_bytes().count(b'"done"') > 3):
-        time.sleep(0.01)
-        assert run.poll() is None, "the run ended before it could be interrupted"
-    run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=60)
-    assert run.returncode == 130 and "goes on from here" in said and "Traceback" not in said
-    assert len(pd.read_parquet(tmp_path / "out" / "manifest.parquet")) > 3
 
 
 def test_one_bad_file_costs_one_row(tmp_path):
@@ -183,26 +128,6 @@ def test_pictures_of_a_track_are_of_one_recipe(tmp_path):
     done = render(music, tmp_path / "out", views=["mel"], jobs=0, progress=False, **SMALL, **{"stft.n_fft": 1024})
     array = tmp_path / "out" / "arrays" / Path(done["fft"][0]).with_suffix(".npy")
     assert np.load(array).shape == (513, 1)  # the other views, and their arrays, were drawn anew too
-
-
-def test_a_line_left_unfinished_costs_no_other(tmp_path):
-    music = write_music(tmp_path / "music", 6)
-    render(music, tmp_path / "clean", jobs=0, progress=False, **SMALL)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / ".journal.jsonl").write_text('{"track_id": "tra')
-    program = (
-        "import os, sonic.cream.render as r\n"
-        "settle = r.settle\n"
-        "def stop(track, *args, **more):\n"
-        "    if track.track_id == 'track003.flac': os._exit(9)\n"  # as if killed after three tracks
-        "    return settle(track, *args, **more)\n"
-        "r.settle = stop\n"
-        f"r.render({str(music)!r}, {str(tmp_path / 'out')!r}, jobs=0, progress=False, **{SMALL})"
-    )
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 9
-    again = render(music, tmp_path / "out", jobs=0, progress=False, **SMALL)
-    assert again.attrs["kept"] == 3
-    assert tree(tmp_path / "out") == tree(tmp_path / "clean")
 
 
 def test_music_that_moved_is_not_drawn_again(tmp_path):

@@ -1,4 +1,4 @@
-"""The same work on many machines: Dask and Ray, as backends of joblib.
+"""The same work on many machines: Dask, Ray and Spark, as backends of joblib.
 
 Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/backends.html.md"""
 

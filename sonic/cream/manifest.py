@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from .collection import TAGS
 from .outcome import Outcome
-from .track import Track, array_path
+from .shard import array_path
+from .track import Track
 from .views import VIEWS
 from ..files import file_stamp, path_text, user_cache, write_file
 from ..journal import read_journal
@@ -78,7 +79,7 @@ def settle(
         for name in VIEWS:
             if before.get(name) and before[name] != row[name] and not before.get("shard"):
                 (out / before[name]).unlink(missing_ok=True)
-                array_path(out, before[name]).unlink(missing_ok=True)
+                (out / array_path(before[name])).unlink(missing_ok=True)
     else:
         same = file_stamp(track.path) == track.stamp  # else it was still being written, or went and may come back
         stamp = {"bytes": None, "modified": None} | (track.stamp if same else {})

@@ -19,8 +19,9 @@ from .jobs import run, time_for
 from .manifest import FAILED, Row
 from .picture import SUFFIXES
 from .recipe import recipe_of
+from .shard import array_path
 from .shards import Shards
-from .track import Track, altered, array_path
+from .track import Track, altered
 from .views import VIEWS
 from ..files import file_stamp, file_stem, folder_name, path_text, sweep
 from ..places import is_remote
@@ -114,7 +115,7 @@ def plan(
         if shards is not None:
             return shards.holds(track_id, name, array=arrays)
         path = pictures[name]
-        loose = path in listed and (not arrays or array_path(Path(), path).as_posix() in listed)
+        loose = path in listed and (not arrays or array_path(path) in listed)
         return loose and row is not None and row.get(name) == path
 
     labels = tracks[folders].map(folder_name) + "/" if folders else [""] * len(tracks)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['SHARDS', 'FACTS', 'sample_key', 'write_shard', 'Shard', 'open_shard', 'contents_of', 'picture_bytes', 'plain_column',
-           'facts_json']
+__all__ = ['SHARDS', 'FACTS', 'sample_key', 'write_shard', 'Shard', 'open_shard', 'contents_of', 'array_path', 'picture_bytes',
+           'plain_column', 'facts_json']
 
 # %% ../../nbs/cream/16_shard.ipynb #f76c855a
 def sample_key(
@@ -114,6 +114,13 @@ def contents_of(path: Path) -> str:
 
 # %% ../../nbs/cream/16_shard.ipynb #bec98f2d
 SHARDS = "shards"  # the folder of the tars in an image set
+
+
+def array_path(
+    path: str,  # of a loose picture, within the folder that `render` writes
+) -> str:  # within that folder
+    "Where the array behind a picture lies."
+    return f"arrays/{path.rpartition('.')[0]}.npy"
 
 
 def picture_bytes(

@@ -21,7 +21,7 @@ from .views import VIEWS
 from ..files import write_file
 
 # %% auto #0
-__all__ = ['INDEX', 'Row', 'assign', 'read_index', 'write_index', 'paths_of', 'array_path', 'loose_files', 'remove_empty']
+__all__ = ['INDEX', 'Row', 'assign', 'read_index', 'write_index', 'paths_of', 'loose_files', 'remove_empty']
 
 # %% ../../nbs/cream/17_shardlist.ipynb #cbbac20f
 INDEX = f"{SHARDS}/index.json"
@@ -89,13 +89,6 @@ def paths_of(
 ) -> dict[str, str]:  # by view
     "Where the pictures of a track are."
     return {view: row[view] for view in VIEWS if row.get(view)}
-
-
-def array_path(
-    path: str,  # of a loose picture
-) -> str:
-    "Where the array behind a picture lies."
-    return f"arrays/{path.rpartition('.')[0]}.npy"
 
 
 def loose_files(

@@ -16,8 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import SonicError
-from .shard import SHARDS, Shard, contents_of, facts_json, open_shard, plain_column, sample_key, write_shard
-from .shardlist import Row, array_path, assign, loose_files, paths_of, read_index, remove_empty, write_index
+from sonic.cream.shard import (
+    SHARDS,
+    Shard,
+    array_path,
+    contents_of,
+    facts_json,
+    open_shard,
+    plain_column,
+    sample_key,
+    write_shard,
+)
+from .shardlist import Row, assign, loose_files, paths_of, read_index, remove_empty, write_index
 from .views import VIEWS
 from ..files import sweep
 

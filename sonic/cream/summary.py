@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..text import one_line
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -44,7 +46,6 @@ def named(title: str, rows: pd.DataFrame, *, place: str = "manifest") -> Iterato
     if len(rows):
         yield f"{title}:"
     for track_id, reason in zip(rows["track_id"][:20], rows["reason"], strict=False):
-        name = "".join(letter if letter.isprintable() else "?" for letter in track_id)  # no name may drive a terminal
-        yield f"  {name}: {reason}"
+        yield f"  {one_line(track_id)}: {reason}"  # no name may drive a terminal
     if len(rows) > 20:
         yield f"  and {len(rows) - 20} more, in the {place}"

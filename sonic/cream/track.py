@@ -13,7 +13,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,14 @@ from .collection import read_tags
 from .long import Drawn, draw_long
 from .outcome import Halted
 from .picture import encode, peak_of, picture
-from .shard import picture_bytes
+from .shard import array_path, picture_bytes
 from .tempogram import lags_shown, tempogram_view
 from .views import VIEWS, check_views, spectrum_of
 from ..fetch import fetched
 from ..files import file_stamp, write_file
 
 # %% auto #0
-__all__ = ['Track', 'array_path', 'file_hash', 'render_track', 'altered']
+__all__ = ['Track', 'file_hash', 'render_track', 'altered']
 
 # %% ../../nbs/cream/17_track.ipynb #6345720b
 @dataclass(frozen=True)
@@ -42,14 +42,6 @@ class Track:
     path: str  # of the sound, or a URL
     pictures: dict[str, str]  # relative picture path by view
     stamp: dict[str, int] = field(default_factory=dict)  # of the sound file, as it was when the work was planned
-
-
-def array_path(
-    out: Path,
-    picture_path: str,  # relative
-) -> Path:
-    "Where the array behind a picture lies."
-    return out / "arrays" / str(PurePosixPath(picture_path).with_suffix(".npy"))
 
 # %% ../../nbs/cream/17_track.ipynb #f3a6f149
 def file_hash(
@@ -90,7 +82,7 @@ def render_track(
 
 def _render(track: Track, file: Path, *, out: Path, config: Config, arrays: bool) -> dict[str, Any]:
     "Write the pictures of a file that is here."
-    beside = {name: array_path(out, path) for name, path in track.pictures.items()}
+    beside = {name: out / array_path(path) for name, path in track.pictures.items()}
     beside = {name: path for name, path in beside.items() if arrays or path.exists()}  # there, it is of another recipe
     try:
         drawn = draw_long(file, track.pictures, config=config, arrays=beside)
@@ -133,9 +125,10 @@ def altered(
 ) -> list[str]:  # sentences; none: it is all as it was
     "What is no longer what a row says of it, byte for byte."
     wrong = []
-    with fetched(path) as file:
-        if row.get("sound_hash") != file_hash(file):
-            wrong.append("the sound is another")
+    if file_stamp(path):  # music that is not there is not another, and no reason to lose its pictures
+        with fetched(path) as file:
+            if row.get("sound_hash") != file_hash(file):
+                wrong.append("the sound is another")
     for name in VIEWS:
         if row.get(name) and _picture_hash(out, row[name]) != row.get(f"{name}_hash"):
             wrong.append(f"the picture {row[name]} is another")
