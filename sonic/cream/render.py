@@ -123,7 +123,9 @@ def _packer(tracks: pd.DataFrame, rows: dict[str, Row], *, out: Path, size: int 
     if size is not None:
         return Shards(out, label_table(tracks, rows), rows, size=size)
     if any(row.get("shard") for row in rows.values()):
-        raise SonicError(f"the pictures in {out} are packed: say shards=N, as the run did that packed them")
+        raise SonicError(
+            f"the pictures in {out} are packed; add --shards N, or shards=N, as the run did that packed them"
+        )
     return None
 
 
