@@ -131,7 +131,7 @@ postgres: ## install PostgreSQL for the tests of shared studies, where the syste
 	echo "The tests of shared studies need PostgreSQL's initdb; without it they are skipped"; exit 1
 
 # settings for a first look; the head of each file says what else it takes
-BENCHES := "render.py --short" "scale.py --short" batch.py "index.py 5000" "log.py 1" "musicnn.py 1" "neighbours.py 2000" "recommend.py 20000 10000 1"
+BENCHES := "render.py --short" "scale.py --short" "faults.py --tracks 100 --kills 3" batch.py "index.py 5000" "log.py 1" "musicnn.py 1" "neighbours.py 2000" "recommend.py 20000 10000 1"
 
 .PHONY: bench
 bench: $(DEV) ## time SONIC against its peers for a few minutes; figures of rendering go to bench/results/

@@ -14,12 +14,14 @@ import pytest
 import soundfile as sf
 from fsspec.exceptions import FSTimeoutError
 from fsspec.implementations.memory import MemoryFileSystem
+from poison import good_track
 from test_collection import fma
 
-from sonic import fetch
+from sonic import fetch, open_images, render
 from sonic.cream.audio import info, load
 from sonic.cream.collection import TAGS, add_tags, find_audio
 from sonic.cream.layouts import find_layout, open_collection
+from sonic.cream.outcome import Halted
 from sonic.cream.paths import absolute, locate, parent, relative, url_parts
 from sonic.sections import SonicError
 
@@ -297,3 +299,52 @@ def test_tags_are_read_later_of_some(library: Path, monkeypatch: pytest.MonkeyPa
     assert done.attrs["untagged"] == [] and list(tracks.columns) == ["track_id", "path"]
     pd.testing.assert_frame_equal(add_tags(done), done)
     assert len(read) == 2  # what has its labels is not asked again
+
+
+# ---- what is written to a URL ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shards", [None, 2])
+def test_pictures_go_to_a_url_as_they_go_to_a_folder(tmp_path, shards):
+    music = tmp_path / "music"
+    music.mkdir()
+    for number in range(3):
+        good_track(music / f"{number}.wav", number)
+    how = {"jobs": 0, "shards": shards, "progress": False, "picture.width": 32, "picture.height": 24}
+    here, there = render(music, tmp_path / "out", **how), render(music, f"memory://out/{shards}", **how)
+    pd.testing.assert_frame_equal(here, there)
+    files = {p.relative_to(tmp_path / "out").as_posix(): p.read_bytes() for p in (tmp_path / "out").rglob("*.*")}
+    store = fsspec.filesystem("memory")
+    found = {name.removeprefix(f"/out/{shards}/"): store.cat(name) for name in store.find(f"/out/{shards}")}
+    assert found == files
+    again = render(music, f"memory://out/{shards}", **how)
+    assert again.attrs["drawn"] == 0
+    np.testing.assert_array_equal(
+        open_images(f"memory://out/{shards}").levels("mel"), open_images(tmp_path / "out").levels("mel")
+    )
+
+
+def test_a_store_that_refuses_ends_the_run(tmp_path, monkeypatch):
+    "Whatever its own error is called, it is no fault of the tracks."
+    (tmp_path / "music").mkdir()
+    good_track(tmp_path / "music" / "a.wav", 0)
+    puts = []
+
+    def refuse(self, here, there, **more):
+        puts.append(there)
+        if there.endswith(".png"):
+            raise RuntimeError("AccessDenied: no quota left")
+        return put(self, here, there, **more)
+
+    put = MemoryFileSystem.put_file
+    monkeypatch.setattr(MemoryFileSystem, "put_file", refuse)
+    with pytest.raises(Halted, match="AccessDenied: no quota left|accessdenied: no quota left"):
+        render(tmp_path / "music", "memory://refused", jobs=0, progress=False)
+    assert any(name.endswith(".png") for name in puts)
+
+
+def test_an_archive_is_not_written_into(tmp_path):
+    (tmp_path / "music").mkdir()
+    good_track(tmp_path / "music" / "a.wav", 0)
+    with pytest.raises(SonicError, match="is in an archive, which can only be read"):
+        render(tmp_path / "music", f"zip://set::{tmp_path}/out.zip", jobs=0, progress=False)

@@ -86,6 +86,8 @@ def render(
     names = check_views(VIEWS if views is None else views)
     if jobs is not None:
         check_jobs(jobs, least=0)
+    if getattr(out, "protocol", "") in ("zip", "tar"):
+        raise SonicError(f"{out} is in an archive, which can only be read; choose a folder or a bucket, or shards=N")
     tracks = open_collection(source, tags=False)  # the tags of a track are read with its sound, by who reads that
     _rehearse(config, names)
     with held(state_folder(out) / LOCK, of=str(out)):
