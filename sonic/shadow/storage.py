@@ -41,7 +41,9 @@ def _place(
     if colon and scheme in ("sqlite", "journal") and len(rest) > 1 and rest[0] == "/":
         return scheme, rest[1:]
     if colon and scheme in ("postgres", "postgresql", "postgresql+psycopg"):
-        return "postgresql", f"postgresql+psycopg://{rest}"
+        netloc, slash, path = rest.partition("/")
+        user, at, host = netloc.rpartition("@")  # an @ in a password, or half of it would be asked for as a host
+        return "postgresql", f"postgresql+psycopg://{user.replace('@', '%40')}{at}{host}{slash}{path}"
     if not colon and Path(where).suffix.lower() in _FILES:
         return _FILES[Path(where).suffix.lower()], where
     offers = "a file that ends in .db or .journal, or postgresql://user@host/name"
@@ -168,7 +170,6 @@ def open_storage(
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # that a study was made is no news
     kind, address = _place(where)
     path, shown = Path(address).expanduser(), without_password(where)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         if kind == "postgresql":
             with _alone_at(address):
