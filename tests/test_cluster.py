@@ -119,7 +119,7 @@ def renders(music: Path, out: Path, two: Machines, **settings):
         return render(music, out, progress=False, **SMALL, **settings)
 
 
-def soon(happens: Callable[[], object], seconds: float = 20) -> None:
+def soon(happens: Callable[[], object], seconds: float = 90) -> None:
     until = time.monotonic() + seconds
     while not happens():
         assert time.monotonic() < until, "it did not happen"
@@ -157,7 +157,7 @@ def test_what_kills_or_stops_its_process_costs_one_row(two, music, at_home, tmp_
     sounds = write_music(tmp_path / "music", TRACKS)
     (sounds / "track003.flac").rename(sounds / "poison.flac")
     (sounds / "track009.flac").rename(sounds / "hanging.flac")
-    manifest = renders(sounds, tmp_path / "out", two, **{"limits.deadline": 2}).set_index("track_id")
+    manifest = renders(sounds, tmp_path / "out", two, **{"limits.deadline": 6}).set_index("track_id")
     faults = manifest[manifest["status"] != "done"]["status"].to_dict()
     assert {Path(name).stem: status for name, status in faults.items()} == {"poison": "crashed", "hanging": "timed_out"}
     assert len(manifest) == TRACKS
@@ -182,7 +182,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(two, music, at_home, tmp_pa
     assert two.workers.pop(0).wait() == -signal.SIGKILL
     assert list(manifest["status"]) == ["done"] * TRACKS
     assert tree(tmp_path / "out") == at_home
-    assert not psutil.wait_procs(children, timeout=5)[1], "a child outlived its worker"
+    assert not psutil.wait_procs(children, timeout=30)[1], "a child outlived its worker"
 
 
 def test_a_run_ends_when_its_scheduler_does_and_goes_on_elsewhere(music, at_home, tmp_path):
@@ -207,7 +207,7 @@ def refusal(engine: str, scheduler: str) -> str:
     start = time.monotonic()
     with pytest.raises(SonicError) as error, cluster(engine, scheduler=scheduler):
         pass
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 60  # Ray alone would try for minutes
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -217,8 +217,9 @@ def test_what_is_missing_is_said_in_one_line(two, tmp_path, monkeypatch, capfd):
     assert "dask cannot be reached at here: missing port" in refusal("dask", "here")
     assert "there are dask, ray, spark" in refusal("slurm", two.address)
     with machines(tmp_path / "cluster", workers=0) as none:
-        monkeypatch.setattr(backends, "WAIT", 1)
-        assert "has no worker; start one with `dask worker tcp://" in refusal("dask", none.address)
+        with monkeypatch.context() as patience:
+            patience.setattr(backends, "WAIT", 8)
+            assert "has no worker; start one with `dask worker tcp://" in refusal("dask", none.address)
     monkeypatch.setattr(backends, "__version__", "9.9")
     assert "and this machine 9.9; install the same on both" in refusal("dask", two.address)
     monkeypatch.setitem(sys.modules, "distributed", None)

@@ -103,7 +103,7 @@ def _check(workers: dict[str, Any]) -> None:
                 )
 
 # %% ../../nbs/cream/18_backends.ipynb #97e0d5ff
-WAIT = 5  # seconds for a scheduler to answer, and for a first worker to be there
+WAIT = 30  # seconds for a scheduler to answer, which may have much to do, and for a first worker to be there
 
 
 @contextmanager
@@ -185,7 +185,7 @@ def _knock(address: str) -> None:
     "Refuse an address where nobody listens: Ray would go on trying for minutes."
     if place := re.fullmatch(r"(?:\w+://)?([^/:]+):(\d+)", address):
         try:
-            socket.create_connection((place[1], int(place[2])), timeout=WAIT).close()
+            socket.create_connection((place[1], int(place[2])), timeout=5).close()
         except (OSError, OverflowError):
             raise SonicError(f"nobody answers at {address}; start a scheduler there, or correct the address") from None
 
@@ -208,7 +208,7 @@ def cluster(
         except ModuleNotFoundError:
             raise SonicError(f'{engine} is not installed: pip install "sonic-recsys[{engine}]"') from None
         except Exception as error:
-            words = " ".join(str(error).split())[:200]
+            words = " ".join((str(error) or type(error).__name__).split())[:200]
             raise SonicError(f"{engine} cannot be reached at {scheduler}: {words}") from None
         stack.enter_context(parallel_config(backend=backend))
         yield backend.slots()
