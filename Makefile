@@ -23,7 +23,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALLED := .venv/.installed
 DEV := .venv/.installed-dev
-WRITTEN := nbs $(wildcard tests tools bench)# what ruff looks at; sonic/ is exported from nbs
+WRITTEN := nbs $(wildcard tests tools bench examples)# what ruff looks at; sonic/ is exported from nbs
 # the parts of make test run two notebooks at a time, so numerical libraries get one thread each
 export OMP_NUM_THREADS ?= 1
 # another environment that happens to be active is not the one used here, and IPython would warn of it
@@ -38,7 +38,7 @@ say = @echo "── $(1)"
 .PHONY: help
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
-	    printf 'make %-10s %s\n' "$$target" "$$text"; done
+	    printf 'make %-13s %s\n' "$$target" "$$text"; done
 
 .PHONY: demo
 demo: $(INSTALLED) ## make a small collection of music, render it, and say what to open
@@ -64,7 +64,7 @@ check: $(DEV) ## before a commit: format, export, clean, README, lint, types
 	@$(MAKE) lint types
 
 .PHONY: lint
-lint: $(DEV) ## ruff on notebooks, tests and tools
+lint: $(DEV) ## ruff on notebooks, tests, tools and examples
 	$(call say,lint: ruff)
 	@$(BIN)/ruff check --quiet $(WRITTEN)
 	@$(BIN)/ruff format --check --quiet $(WRITTEN) || { echo "not formatted: run make check"; exit 1; }
@@ -73,6 +73,7 @@ lint: $(DEV) ## ruff on notebooks, tests and tools
 types: $(DEV) ## mypy on the library
 	$(call say,types: mypy)
 	@$(BIN)/mypy
+	@for package in $(wildcard examples/*); do $(BIN)/mypy "$$package"; done
 
 # compared with what was there before, not with the last commit: it says the same with and without uncommitted changes
 state = find nbs sonic \( -name '*.ipynb' -o -name '*.py' \) -not -path '*/.ipynb_checkpoints/*' -exec cksum {} + | sort -k 3
@@ -140,7 +141,39 @@ bench: $(DEV) ## time SONIC against its peers for a few minutes; figures of rend
 .PHONY: clean
 clean: ## remove what was built, but not .venv
 	@rm -rf _proc _docs demo build dist nbs/nbdev.yml .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	@find nbs sonic tests tools bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	@find nbs sonic tests tools bench examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# ---- a release
+
+.PHONY: release-check
+release-check: ## build wheel and source distribution, and try both in an empty environment
+	@$(MAKE) dist installs
+
+# the wheel is built from the source distribution, so that one is whole
+.PHONY: dist
+dist: $(DEV) ## build wheel and source distribution into dist/
+	$(call say,dist: wheel and source distribution)
+	@rm -rf build dist
+	@$(BIN)/python -m build --no-isolation >/dev/null
+	@ls dist
+
+# What a stranger gets: what the wheel asks for and nothing more, in the versions of the lock, with this folder out of sight.
+# The environment takes several gigabytes of the folder for temporary files and is removed at the end.
+.PHONY: installs
+installs: ## install what lies in dist/ into an empty environment, and run the demo from there
+	@[ -n "$(PY)" ] && "$(PY)" $(new_enough) || { echo "SONIC needs Python 3.12 or newer: say where it is with PY="; exit 1; }
+	$(call say,installs: an empty environment with $(PY))
+	@room=$$(mktemp -d); trap 'rm -rf "$$room"' EXIT; dist="$(CURDIR)/dist"; unset PYTHONPATH; \
+	sed -n 's/^\([A-Za-z0-9].*[^ ]\) \\$$/\1/p' requirements.lock >"$$room/pins"; \
+	"$(PY)" -m venv "$$room/env"; cd "$$room"; \
+	pip="env/bin/python -m pip install --quiet --disable-pip-version-check --constraint pins"; \
+	$(if $(TORCH_ARGS),$$pip $(TORCH_ARGS) $(TORCH);) \
+	$$pip --only-binary :all: "$$dist"/*.whl; \
+	env/bin/python -m pip --disable-pip-version-check check; \
+	env/bin/python -c 'import sonic, sys; assert sonic.__file__.startswith(sys.prefix), sonic.__file__'; \
+	SONIC_CACHE="$$room/cache" env/bin/sonic demo demo; [ -s demo/index.html ]; \
+	$$pip --no-deps --force-reinstall "$$dist"/*.tar.gz; \
+	env/bin/sonic --version; du -sh env | cut -f 1
 
 # ---- the environment
 

@@ -1,4 +1,4 @@
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 # The names of __init__.pyi, each imported when it is first used, so that `import sonic` stays light
 import lazy_loader

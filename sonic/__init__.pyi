@@ -1,5 +1,5 @@
 from .config import Config as Config
-from .config import SonicError as SonicError
+from .sections import SonicError as SonicError
 from .cream.audio import Clip as Clip
 from .cream.audio import info as info
 from .cream.audio import load as load
@@ -19,6 +19,7 @@ from .cream.views import tempogram as tempogram
 from .cream.views import views as views
 from .rouge.bench import bench as bench
 from .rouge.registry import make_recommender as make_recommender
+from .rouge.recommender import hear as hear
 from .rouge.sources import read_log as read_log
 from .tails.together import embed as embed
 from .tails.fuse import fuse as fuse

@@ -25,7 +25,7 @@ __all__ = ['save_arrays', 'open_arrays']
 # %% ../nbs/05_arrays.ipynb #2e5bd647
 def save_arrays(
     path: str | os.PathLike[str],  # .safetensors; its folder is made if need be
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, np.ndarray],  # by name, of any shape and kind of number
     *,
     about: Mapping[str, Any],  # JSON
 ) -> None:
@@ -42,7 +42,7 @@ def open_arrays(
     *,
     what: str,  # it should be: "probe"; for messages
     format: int,  # that it should have, as `about` says
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:  # the arrays, and what is to be known of them
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:  # the arrays, of any shape, and what is to be known
     "Read arrays. Raises `SonicError` if the file is none, or was changed, or is of another format."
     from safetensors import SafetensorError, safe_open
 

@@ -56,8 +56,8 @@ def _tell() -> None:
 
 # %% ../nbs/07_compiled.ipynb #8754c599
 def aligned(
-    rows: int,
-    length: int,
+    rows: int,  # how many
+    length: int,  # of a row, in numbers
 ) -> np.ndarray:  # float64, shape (rows, length or a little more), not initialised
     "Rows that each begin at a line of the processor's cache, and no two at the same place of a page."
     line, page = 8, 512  # numbers of 8 bytes

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self, get_args
@@ -19,27 +19,30 @@ from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from .chain import EmbedSettings, FuseSettings, LimitSettings, TuneSettings
-from sonic.sections import (
-    AudioSettings,
+from .extensions import extension
+from sonic.models import (
     BenchSettings,
-    ChromaSettings,
-    FftSettings,
     GenreSettings,
     HubSettings,
-    MelSettings,
     MfccSettings,
     MusicnnSettings,
     NeighbourSettings,
     NetworkSettings,
-    PictureSettings,
     RecommendSettings,
-    Section,
     SequenceSettings,
+    TrainSettings,
+    VisionSettings,
+)
+from sonic.sections import (
+    AudioSettings,
+    ChromaSettings,
+    FftSettings,
+    MelSettings,
+    PictureSettings,
+    Section,
     SonicError,
     StftSettings,
     TempogramSettings,
-    TrainSettings,
-    VisionSettings,
 )
 
 # %% auto #0
@@ -79,9 +82,19 @@ class Config(Section):
         "This configuration with some settings changed."
         return make_config(settings, base=self) if settings else self
 
+    def only(
+        self,
+        names: Collection[str],  # sections, or dotted names
+    ) -> Config:
+        "The defaults, but for these settings: for whoever says what it reads, and is to read nothing else."
+        kept = {n: v for n, v in _dotted(self.model_dump()).items() if n in names or n.partition(".")[0] in names}
+        return make_config(kept)
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        "Refuse settings that are fine one by one but not together."
+        "Refuse settings that are fine one by one but not together, and a recommender that nobody brings."
+        if (kind := self.recommend.kind) not in (known := about("recommend.kind").choices):
+            extension(kind, group="sonic.recommenders", own=known, what="recommender")
         nyquist = self.audio.sample_rate / 2
         for name, value in {"mel.fmax": self.mel.fmax, "fft.fmin": self.fft.fmin}.items():
             if value is not None and value > nyquist:
@@ -176,7 +189,7 @@ def about(
     field, kinds = _field(name), _kinds(name)
     extra: Any = field.json_schema_extra
     low, high = (next((getattr(m, side) for m in field.metadata if hasattr(m, side)), None) for side in ("ge", "le"))
-    choices = kinds if isinstance(kinds[0], str) else ()
+    choices = kinds if isinstance(kinds[0], str) else extra["choices"]
     none = type(None) in kinds
     return About(field.description or "", extra["unit"], choices, low, high, int in kinds, none, extra["log"])
 
@@ -204,7 +217,7 @@ def _complaint(error: ValidationError) -> str:
 
 # %% ../nbs/02_config.ipynb #91f1a103
 def fingerprint(
-    config: Config,
+    config: Config,  # the settings
     *sections: str,  # those that matter; none given: all but limits
     salt: str = "",  # what else it depends on
 ) -> str:  # 12 hexadecimal digits

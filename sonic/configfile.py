@@ -22,7 +22,7 @@ __all__ = ['config_text', 'read_config', 'read_toml']
 
 # %% ../nbs/04_configfile.ipynb #77bd3356
 def config_text(
-    config: Config,
+    config: Config,  # all of it is written, defaults too
     *,
     recipe: Mapping[str, Any] | None = None,  # facts to keep beside the settings: versions, hashes
 ) -> str:  # TOML
@@ -47,13 +47,17 @@ def _help(name: str) -> str:
     return f"{about(name).help} ({allowed(name)})"
 
 
-def read_config(path: str | Path) -> Config:  # of a `sonic.toml`
+def read_config(
+    path: str | Path,  # of a `sonic.toml`, or its URL
+) -> Config:
     "The configuration in a file; what it does not mention keeps its default."
     return make_config({name: table for name, table in read_toml(path).items() if name not in ("recipe", "space")})
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
-    "The tables of a `sonic.toml`, `[recipe]` and `[space]` among them."
+def read_toml(
+    path: str | Path,  # of a `sonic.toml`, or its URL
+) -> dict[str, Any]:  # by name, `recipe` and `space` among them
+    "The tables of a `sonic.toml`. Raises `SonicError` if it cannot be read."
     try:
         return tomllib.loads(place(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -14,11 +14,11 @@ from typing import BinaryIO, NoReturn
 from .sections import SonicError
 
 # %% auto #0
-__all__ = ['MOST', 'TAG', 'PACKETS', 'COUNTS', 'PLAIN', 'behind_tag', 'check_container', 'Portions']
+__all__ = ['MOST', 'behind_tag', 'check_container', 'Portions']
 
 # %% ../nbs/09_containers.ipynb #3fcf5eca
 MOST = 32_000_000  # bytes: what a tag, a table or a packet may take; cover pictures have some megabytes
-TAG = re.compile(rb"ID3[\2-\4]\0[\0\x20\x40\x60\x80\xa0\xc0\xe0]([\0-\x7f]{4})")
+_TAG = re.compile(rb"ID3[\2-\4]\0[\0\x20\x40\x60\x80\xa0\xc0\xe0]([\0-\x7f]{4})")
 
 
 def _seven(digits: bytes) -> int:
@@ -27,7 +27,7 @@ def _seven(digits: bytes) -> int:
 
 
 def behind_tag(
-    file: BinaryIO,
+    file: BinaryIO,  # open, of music
 ) -> int:  # where the sound begins, in bytes
     "How long the ID3v2 tag at the beginning is (id3.org, ID3v2.4, 3.1); the file then stands there."
     file.seek(0)
@@ -45,7 +45,7 @@ def _check_mp3(file: BinaryIO, at: int, size: int) -> None:
     held = b""
     while size > MOST and (chunk := file.read(1 << 20)):
         held = held[-9:] + chunk
-        if max(map(_seven, TAG.findall(held)), default=0) > MOST:
+        if max(map(_seven, _TAG.findall(held)), default=0) > MOST:
             _refuse("a tag")
 
 # %% ../nbs/09_containers.ipynb #1535a8ad
@@ -63,9 +63,9 @@ def _check_ogg(file: BinaryIO, at: int, size: int) -> None:
                 packets[page[14:18]] = 0
 
 # %% ../nbs/09_containers.ipynb #29b12d2b
-PACKETS = 4_000_000  # in an MP4 file: a day of AAC
-COUNTS = re.compile(rb"(?:stsz.{8}|stz2.{8}|trun.{4})(.{4})", re.DOTALL)  # ISO/IEC 14496-12, 8.7.3 and 8.8.8
-PLAIN = re.compile(rb"stts\0{7}\x01.{4}\0{3}\x01", re.DOTALL)  # one run of packets of one sample each
+_PACKETS = 4_000_000  # in an MP4 file: a day of AAC
+_COUNTS = re.compile(rb"(?:stsz.{8}|stz2.{8}|trun.{4})(.{4})", re.DOTALL)  # ISO/IEC 14496-12, 8.7.3 and 8.8.8
+_PLAIN = re.compile(rb"stts\0{7}\x01.{4}\0{3}\x01", re.DOTALL)  # one run of packets of one sample each
 
 
 def _check_mp4(file: BinaryIO, at: int, size: int) -> None:
@@ -83,8 +83,8 @@ def _check_mp4(file: BinaryIO, at: int, size: int) -> None:
             if held > MOST:
                 _refuse("tags and tables")
             box = head + file.read(min(length, size - at) - 16)
-            claimed += sum(map(int.from_bytes, COUNTS.findall(box)))
-            if claimed > (size if PLAIN.search(box) else PACKETS):
+            claimed += sum(map(int.from_bytes, _COUNTS.findall(box)))
+            if claimed > (size if _PLAIN.search(box) else _PACKETS):
                 raise SonicError(f"its header claims {claimed} packets of sound; it has {size} bytes")
             if b"cmov" in box:
                 raise SonicError("its header is compressed, which is not read")
@@ -96,7 +96,7 @@ _CHECKS = {"MP3": _check_mp3, "OGG": _check_ogg, "M4A": _check_mp4}
 
 def check_container(
     kind: str,  # as `sniff` calls it
-    file: BinaryIO,
+    file: BinaryIO,  # open
     at: int,  # where its sound begins, in bytes
     size: int,  # bytes
 ) -> None:
@@ -112,16 +112,23 @@ class Portions:
         self.file, self.at, self.left = file, at, MOST
         self.seek(0)
 
-    def read(self, size: int) -> bytes:
+    def read(
+        self,
+        size: int,  # bytes at most
+    ) -> bytes:
         "Some bytes; none once the portion is used up."
         data = self.file.read(min(size, self.left))
         self.left -= len(data)
         return data
 
-    def seek(self, place: int, whence: int = 0) -> int:
-        "Go to a place; where that is."
+    def seek(
+        self,
+        place: int,  # bytes from there
+        whence: int = 0,  # 0: behind the tag, 1: where it stands, 2: the end
+    ) -> int:  # bytes behind the tag
+        "Go to a place, and say where that is."
         return self.file.seek(place + self.at if whence == 0 else place, whence) - self.at
 
-    def tell(self) -> int:
+    def tell(self) -> int:  # bytes behind the tag
         "Where it stands."
         return self.file.tell() - self.at

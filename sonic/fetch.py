@@ -20,7 +20,7 @@ __all__ = ['FETCHED', 'fault', 'fetched', 'size_of']
 
 # %% ../nbs/04_fetch.ipynb #cdf25f10
 def fault(
-    error: Exception,
+    error: Exception,  # that reading a file ended with
     *,
     of: str | os.PathLike[str] = "",  # what was asked for; it is named by who tells the fault
 ) -> str:  # one line, at most 200 letters
@@ -37,8 +37,10 @@ FETCHED = 1 << 31  # bytes, the largest file that is fetched
 
 
 @contextmanager
-def fetched(path: str | os.PathLike[str]) -> Iterator[Path]:
-    "A file of this machine, or a copy of one behind a URL for as long as this lasts. Raises `SonicError`."
+def fetched(
+    path: str | os.PathLike[str],  # or a URL
+) -> Iterator[Path]:  # the file itself, or its copy
+    "A file of this machine, or a copy of one behind a URL while this lasts. Raises `SonicError` if it cannot be had."
     with ExitStack() as stack:
         try:
             if is_remote(path) and (size := place(path).stat().st_size or 0) > FETCHED:
@@ -49,7 +51,9 @@ def fetched(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield here
 
 # %% ../nbs/04_fetch.ipynb #fe256437
-def size_of(file: Path) -> int:  # bytes, at least 1
+def size_of(
+    file: Path,  # of this machine
+) -> int:  # bytes, at least 1
     "The size of a file. Raises `SonicError` for what is no regular file, and for an empty one."
     if not file.is_file():
         raise SonicError("a folder" if file.is_dir() else "not a regular file" if file.exists() else "no such file")

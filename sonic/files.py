@@ -33,7 +33,7 @@ def whole_file(
     path: str | os.PathLike[str],  # its folder is made if need be; or a URL
     *,
     durable: bool = False,  # wait until it is on the disk: it then outlives a power cut, and takes some 20 ms
-) -> Iterator[BinaryIO]:
+) -> Iterator[BinaryIO]:  # open for bytes
     "A file to be written, which takes its name when all of it is there, and leaves nothing if something goes wrong."
     path = place(path)
     if is_remote(path):
@@ -83,7 +83,7 @@ def _remote_file(path: Path) -> Iterator[BinaryIO]:
 
 def write_file(
     path: str | os.PathLike[str],  # its folder is made if need be; or a URL
-    data: bytes,
+    data: bytes,  # all of it
     *,
     durable: bool = False,  # wait until it is on the disk
 ) -> None:
@@ -94,7 +94,7 @@ def write_file(
 
 def save_file(
     path: str | os.PathLike[str],  # its folder is made if need be; or a URL
-    data: bytes,
+    data: bytes,  # all of it
 ) -> None:
     "Write a file that somebody asked for. Raises `SonicError` if it cannot be written."
     try:
@@ -123,7 +123,7 @@ def sweep(
 
 # %% ../nbs/03_files.ipynb #a64cbd15
 def file_stem(
-    track_id: str,
+    track_id: str,  # any text
 ) -> str:  # letters, digits, dots, dashes and underscores, at most 80
     "A file name, without ending, that belongs to one track alone."
     plain = unicodedata.normalize("NFKD", track_id).encode("ascii", "ignore").decode()
@@ -163,7 +163,9 @@ def _remote_stamp(path: Path) -> dict[str, int]:
     return {"bytes": stat.st_size, "modified": stat.st_mtime_ns or int(said[:15], 16)}
 
 
-def path_text(path: str | os.PathLike[str]) -> str:
+def path_text(
+    path: str | os.PathLike[str],  # in any letters, or in none
+) -> str:
     "A path as text that any file can hold."
     return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 

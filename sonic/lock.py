@@ -94,7 +94,7 @@ def held(
     path: str | os.PathLike[str],  # of the lock; its folder is made if need be
     *,
     of: str | None = None,  # what is locked, for the message; none: the folder that the lock is in
-) -> Iterator[None]:
+) -> Iterator[None]:  # for as long as this lasts
     "Be the only one. Raises `Busy` if somebody else is, `SonicError` if nothing can be written there."
     path, me = Path(path), os.getpid()
     try:

@@ -33,7 +33,7 @@ _INNERMOST: ContextVar[Meter | None] = ContextVar("meter", default=None)  # in t
 
 
 @contextmanager
-def measured() -> Iterator[Meter]:
+def measured() -> Iterator[Meter]:  # to be read when the work is over
     "Measure what is done inside."
     _note_peak()
     meter = Meter()
@@ -49,7 +49,7 @@ def measured() -> Iterator[Meter]:
 
 
 @contextmanager
-def apart() -> Iterator[None]:
+def apart() -> Iterator[None]:  # for as long as this lasts
     "Time that the work around it is not charged for."
     meter, began = _INNERMOST.get(), time.process_time()
     try:

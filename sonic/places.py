@@ -26,7 +26,9 @@ _URL = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]+::)*)([A-Za-z][A-Za-z0-9+.-]+)://
 _HERE = ("", "file", "local")  # schemes of what is on this machine
 
 
-def is_remote(path: str | os.PathLike[str]) -> bool:
+def is_remote(
+    path: str | os.PathLike[str],  # or a URL
+) -> bool:
     "Whether a path leads out of this machine's folders: a URL, also one of memory or into an archive."
     if isinstance(path, str):
         found = _URL.match(path)
@@ -59,7 +61,7 @@ def place(
 # %% ../nbs/02_places.ipynb #f72bcea0
 @contextmanager
 def local_copy(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str],  # of a file, or its URL
     *,
     most: int | None = None,  # bytes that are brought here; none: any number
 ) -> Iterator[Path]:  # the file itself, if it is on this machine

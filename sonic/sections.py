@@ -1,4 +1,4 @@
-"""What can be set, in groups: sound, the four views, pictures, embedders, neighbours.
+"""What can be set of sound, the four views and pictures, in groups; and the one error that a user meets.
 
 Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/sections.html.md"""
 
@@ -13,9 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # %% auto #0
 __all__ = ['SonicError', 'setting', 'Section', 'AudioSettings', 'StftSettings', 'MelSettings', 'ChromaSettings', 'FftSettings',
-           'TempogramSettings', 'PictureSettings', 'MfccSettings', 'VisionSettings', 'MusicnnSettings', 'HubSettings',
-           'NetworkSettings', 'TrainSettings', 'NeighbourSettings', 'GenreSettings', 'RecommendSettings',
-           'SequenceSettings', 'BenchSettings']
+           'TempogramSettings', 'PictureSettings']
 
 # %% ../nbs/00_sections.ipynb #711afa17
 class SonicError(ValueError):
@@ -31,9 +29,11 @@ def setting(
     high: float | None = None,  # largest value allowed
     log: bool = False,  # search over ratios when tuning
     alias: str | None = None,  # its name, if that is a word of Python
+    choices: tuple[str, ...] = (),  # of text, to which other packages may add (`sonic.extensions`)
 ) -> Any:  # a pydantic field
     "A field of a section, with everything that the library, the command line and the docs say about it."
-    return Field(default, ge=low, le=high, description=help, json_schema_extra={"unit": unit, "log": log}, alias=alias)
+    extra: Any = {"unit": unit, "log": log, "choices": choices}
+    return Field(default, ge=low, le=high, description=help, json_schema_extra=extra, alias=alias)
 
 
 class Section(BaseModel):
@@ -108,205 +108,3 @@ class PictureSettings(Section):
     quality: int = setting(95, "of JPEG", unit="%", low=1, high=100)
     top_db: float = setting(80.0, "range shown below the loudest point", unit="dB", low=1, high=200)
     floor_db: float = setting(0.0, "the loudest point never counts as lower than this", unit="dB", low=-200, high=100)
-
-# %% ../nbs/00_sections.ipynb #a37f9f96
-class MfccSettings(Section):
-    "Mel-frequency cepstral coefficients, averaged over the track."
-
-    n_mfcc: int = setting(104, "coefficients, from the coarsest on", unit="coefficients", low=1, high=1024, log=True)
-
-
-class VisionSettings(Section):
-    "A network for photographs that looks at pictures of the sound."
-
-    backbone: str = setting("tf_efficientnet_lite0", "name of a timm model")
-    weights: str | None = setting(
-        None, "a .safetensors file or its folder, or random, as a control; none: those the name stands for"
-    )
-    revision: str | None = setting(None, "commit of the hub that the weights must come from")
-    download: Literal["no", "yes"] = setting("no", "whether weights may be fetched from the hub")
-    view: Literal["mel", "chroma", "fft", "tempogram"] = setting("mel", "what it looks at")
-    window: float = setting(10.0, "length of sound in one picture", unit="s", low=0.5, high=600, log=True)
-    stride: float = setting(10.0, "from one picture to the next", unit="s", low=0.1, high=600, log=True)
-    layer: int | None = setting(
-        None, "layer whose output is taken, -1 the last; none: the middle one", low=-64, high=64
-    )
-    pooling: Literal["rows", "mean", "max", "meanmax", "token"] = setting(
-        "rows", "how the places of a picture become one vector"
-    )
-
-
-class MusicnnSettings(Section):
-    "A network that was trained to tag music (Pons and Serra 2019, arXiv 1909.06654)."
-
-    weights: Literal["MSD_musicnn", "MTT_musicnn"] = setting("MSD_musicnn", "trained on which collection")
-    layer: Literal["penultimate", "mean_pool", "max_pool", "taggram"] = setting(
-        "penultimate", "which layer is the vector"
-    )
-    stride: int = setting(187, "from one patch of 187 frames to the next", unit="frames", low=1, high=187, log=True)
-
-
-class HubSettings(Section):
-    "A model for sound from a hub or a folder, run by the classes of transformers."
-
-    model: str = setting("m-a-p/music2vec-v1", "name on the hub, or a folder")
-    revision: str | None = setting(None, "commit of the hub that the weights must come from")
-    download: Literal["no", "yes"] = setting("no", "whether weights may be fetched from the hub")
-    window: float = setting(10.0, "length of sound heard at once", unit="s", low=0.5, high=60, log=True)
-    stride: float = setting(10.0, "from one window to the next", unit="s", low=0.1, high=60, log=True)
-    layer: int = setting(-1, "hidden layer that is taken; -1: the last", low=-100, high=100)
-
-# %% ../nbs/00_sections.ipynb #4496b564
-class NetworkSettings(Section):
-    "SONIC's own network over the four pictures."
-
-    weights: str | None = setting(None, "what `sonic train` wrote: the folder, or the file network.safetensors in it")
-    views: str = setting("mel,chroma,fft,tempogram", "what it looks at, with commas between")
-    window: float = setting(10.0, "length of sound in one picture", unit="s", low=1, high=120, log=True)
-    stride: float | None = setting(
-        None, "from one picture to the next; none: a window", unit="s", low=0.1, high=120, log=True
-    )
-    rows: int = setting(96, "height of the pictures", unit="px", low=8, high=1024, log=True)
-    columns: int = setting(128, "width of the pictures", unit="px", low=8, high=1024, log=True)
-    channels: int = setting(
-        16, "of the first block; twice, four and eight times as many later", unit="channels", low=2, high=256, log=True
-    )
-    blocks: int = setting(4, "convolutional blocks, each halving the picture", unit="blocks", low=1, high=7)
-    size: int = setting(128, "numbers in the vector, shared out among the views", unit="numbers", low=4, high=4096)
-    layer: Literal["views", "joined", "head"] = setting(
-        "views", "the vector: of each view side by side, of all joined, or what was trained for"
-    )
-
-
-class TrainSettings(Section):
-    "How a network is trained."
-
-    objective: Literal["contrast", "labels", "factors"] = setting(
-        "contrast", "two crops of a track attract, a label is told, or a factor of listening is met"
-    )
-    label: str = setting("genre", "column that is told, if the objective is labels")
-    crops: int = setting(12, "windows of a track at most", unit="windows", low=1, high=1000, log=True)
-    epochs: int = setting(50, "times through the collection at most", unit="epochs", low=1, high=100000, log=True)
-    patience: int = setting(10, "epochs without a better validation before it stops", unit="epochs", low=1, high=100000)
-    batch: int = setting(32, "tracks in a step", unit="tracks", low=2, high=8192, log=True)
-    learning_rate: float = setting(2e-3, "of AdamW, at its highest", low=1e-7, high=1, log=True)
-    weight_decay: float = setting(1e-2, "of AdamW", low=0, high=1)
-    temperature: float = setting(0.1, "of the contrast", low=0.001, high=10, log=True)
-    mask: float = setting(0.25, "share of each side of a picture that is hidden at most", low=0, high=0.9)
-    gain: float = setting(6.0, "how far mel and fft are made louder or softer at most", unit="dB", low=0, high=40)
-    validation: float = setting(0.2, "share of the tracks kept to validate", low=0.01, high=0.9)
-    seed: int = setting(0, "of everything random", low=0, high=2**31 - 1)
-
-# %% ../nbs/00_sections.ipynb #05024332
-class NeighbourSettings(Section):
-    "Which tracks count as alike."
-
-    centre: Literal["yes", "no"] = setting("yes", "measure angles from the middle of the collection")
-    standardise: Literal["yes", "no"] = setting("yes", "give every number of a vector the same spread")
-    whiten: int | None = setting(
-        None,
-        "principal directions kept, with equal weight; none: no whitening",
-        unit="directions",
-        low=2,
-        high=4096,
-        log=True,
-    )
-    hubs: Literal["none", "mutual"] = setting(
-        "mutual", "how neighbours of everybody are held back: not, or by mutual proximity"
-    )
-    per_artist: int | None = setting(None, "tracks of one artist in a list at most", unit="tracks", low=1, high=1000)
-    per_album: int | None = setting(None, "tracks of one album in a list at most", unit="tracks", low=1, high=1000)
-    versions: Literal["one", "all"] = setting("one", "of several versions of a song, the best one or all of them")
-    twins: float = setting(0.98, "cosine from which two tracks count as the same recording", low=0.5, high=1)
-    away: float = setting(0.5, "what a track that was turned down counts against one that was asked for", low=0, high=2)
-
-
-class GenreSettings(Section):
-    "How genres are learned from embeddings."
-
-    probe: Literal["logistic", "knn", "mlp"] = setting("logistic", "kind of classifier")
-    test: float = setting(0.25, "share of the tracks kept to test", low=0.05, high=0.9)
-    seeds: int = setting(5, "splits that are tried", unit="splits", low=1, high=100)
-
-# %% ../nbs/00_sections.ipynb #93e0bd87
-class RecommendSettings(Section):
-    "How tracks are recommended from what was played and how they sound."
-
-    kind: Literal[
-        "hybrid",
-        "ease",
-        "als",
-        "elsa",
-        "itemknn",
-        "content",
-        "shallow",
-        "sasrec",
-        "bert4rec",
-        "popular",
-        "recent",
-        "random",
-    ] = setting("hybrid", "which recommender")
-    recent: float = setting(
-        30.0, "what counts as recent, before the end of the log", unit="days", low=1, high=3650, log=True
-    )
-    neighbours: int = setting(100, "of a track that itemknn keeps", unit="tracks", low=1, high=10000, log=True)
-    factors: int = setting(
-        64, "directions of taste that als and elsa tell apart", unit="directions", low=2, high=1024, log=True
-    )
-    iterations: int = setting(15, "of als and elsa", unit="iterations", low=1, high=1000, log=True)
-    regularisation: float = setting(0.6, "of als: penalty, in units of what chance gives", low=1e-3, high=10, log=True)
-    confidence: float = setting(
-        4.0, "of als: a track that was played e times counts 1 + this times ln(1 + e)", low=0.01, high=1000, log=True
-    )
-    penalty: float = setting(300.0, "of ease: what a weight costs", low=0.1, high=1e6, log=True)
-    nearest: int = setting(
-        100, "of content: tracks of the history that a track is compared with", unit="tracks", low=1, high=1000
-    )
-    base: Literal["ease", "als", "elsa", "itemknn"] = setting("ease", "of hybrid: the collaborative part")
-    ridge: float | None = setting(
-        None, "of hybrid: penalty of the map from sound; none: chosen", low=1e-6, high=1e6, log=True
-    )
-    trust: float | None = setting(
-        None,
-        "of hybrid: listeners at which a track counts half by its sound; none: chosen",
-        unit="listeners",
-        low=0,
-        high=1e6,
-    )
-
-
-class SequenceSettings(Section):
-    "Networks that recommend: shallow, sasrec, bert4rec."
-
-    size: int = setting(64, "numbers for a track", unit="numbers", low=4, high=2048, log=True)
-    length: int = setting(
-        50, "tracks of a history that are read, the last ones", unit="tracks", low=2, high=1000, log=True
-    )
-    layers: int = setting(2, "of the transformer", unit="layers", low=1, high=24)
-    heads: int = setting(2, "of the transformer", unit="heads", low=1, high=32)
-    dropout: float = setting(0.2, "share of numbers that is dropped while learning", low=0, high=0.9)
-    mask: float = setting(0.2, "of bert4rec: share of a history that is hidden and guessed", low=0.01, high=0.9)
-    negatives: int = setting(
-        256, "tracks that each guess is compared with", unit="tracks", low=1, high=100000, log=True
-    )
-    epochs: int = setting(30, "times through the histories at most", unit="epochs", low=1, high=10000, log=True)
-    patience: int = setting(8, "epochs without a better validation before it stops", unit="epochs", low=1, high=10000)
-    batch: int = setting(128, "histories in a step", unit="users", low=2, high=65536, log=True)
-    learning_rate: float = setting(2e-3, "of AdamW, at its highest", low=1e-7, high=1, log=True)
-    weight_decay: float = setting(1e-2, "of AdamW", low=0, high=1)
-
-
-class BenchSettings(Section):
-    "How recommenders are put to the test."
-
-    train: float = setting(365.0, "how far back they learn from", unit="days", low=1, high=36500, log=True)
-    test: float = setting(
-        30.0, "how long they are tested, up to the end of the log", unit="days", low=0.01, high=3650, log=True
-    )
-    validation: float = setting(
-        0.1, "share of the users whose last plays choose settings, and who are not tested", low=0, high=0.5
-    )
-    cold: float = setting(
-        0.1, "share of the tracks that are hidden while learning, to be tested as new", low=0, high=0.5
-    )
-    seeds: int = setting(5, "splits that are tried", unit="splits", low=1, high=100)

@@ -36,18 +36,22 @@ def one_line(
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
-def to_cell(value: Any) -> Any:
+def to_cell(
+    value: Any,  # of a table
+) -> Any:  # text with an apostrophe before it, if it needs one
     "Text that no spreadsheet takes for a formula; anything else as it is."
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
-def from_cell(text: str) -> str:
+def from_cell(
+    text: str,  # of a cell
+) -> str:
     "The text that `to_cell` was given."
     return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
 
 # %% ../nbs/01_text.ipynb #4b78824e
 def sheet(
-    table: pd.DataFrame,
+    table: pd.DataFrame,  # with an index that is worth writing, or with index=False
     *,
     index: bool = True,  # write the index as the first column
     digits: int | None = None,  # of a broken number; none: as many as it takes

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,7 +19,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 OFFLINE = Path(__file__).parent / "offline"
 
 
@@ -49,6 +52,19 @@ def nobody_calls_out(tries: Path) -> Iterator[None]:
     before = tries.read_text()
     yield
     assert tries.read_text() == before, "the network was touched"
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    "A folder with a source distribution and a wheel that was built from it, of a copy of what they are made of."
+    copy = tmp_path_factory.mktemp("package")
+    for name in "settings.ini setup.py pyproject.toml MANIFEST.in README.md CHANGELOG.md CITATION.cff LICENSE".split():
+        shutil.copy(ROOT / name, copy)
+    shutil.copytree(ROOT / "sonic", copy / "sonic", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist"]
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return copy / "dist"
 
 
 @pytest.fixture(scope="session")

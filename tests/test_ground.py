@@ -36,6 +36,7 @@ ROOMS = {
 
 # of a notebook: what a reader gets through in ten minutes, and a page loads at once
 CELLS, BYTES, LINES = 60, 300_000, 170
+MODULE = 300  # lines of an exported module, with all that is around the code
 
 
 def named(path):
@@ -190,6 +191,56 @@ def test_imports_go_one_way(path):
                 assert its_number < number, f"{named(path)} imports {module}, which comes after it"
             else:
                 assert other in ROOMS[room], f"{room} may not import {other}: {named(path)} imports {module}"
+
+
+def test_the_direction_is_the_one_that_the_architecture_page_shows():
+    "Words of the page and of this file; the page computes the rest from the code."
+    (told,) = (
+        ast.literal_eval(node.value)
+        for cell in cells_of(ROOT / "nbs" / "architecture.ipynb")
+        for node in code_of(cell["source"]).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROOMS"
+    )
+    assert {room: set(may) for room, (*_, may) in told.items()} == ROOMS
+    rooms = list(told)
+    for room, may in ROOMS.items():  # whose order makes "above" a word
+        assert all(rooms.index(other) < rooms.index(room) for other in may)
+    shown = json.dumps([cell["outputs"] for cell in cells_of(ROOT / "nbs" / "architecture.ipynb")])
+    modules = [room for room, _ in places().values()]
+    for room in ROOMS:
+        count = re.search(rf"\| `{room}`[^|]*\|[^|]*\| (\d+) \|", shown)
+        assert int(count[1]) == modules.count(room), "run nbs/architecture.ipynb again"
+
+
+def test_no_module_is_long():
+    paths = [path for path in (ROOT / "sonic").rglob("*.py") if path.name != "_modidx.py"]
+    long = {named(path): n for path in paths if (n := len(path.read_text(encoding="utf-8").splitlines())) > MODULE}
+    assert len(paths) > 200 and not long, "split it by idea"
+
+
+def test_one_decode_and_one_transform_a_track(tmp_path, monkeypatch):
+    "All four pictures come from one reading of the file and one power spectrogram."
+    import numpy as np
+    import soundfile
+
+    from sonic.cream import audio, spectrum
+    from sonic.cream.render import render
+
+    seconds = np.arange(3 * 22050) / 22050
+    soundfile.write(tmp_path / "tone.wav", 0.3 * np.sin(2 * np.pi * 440 * seconds), 22050)
+    seen = []
+
+    def counted(module, name):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, **kwargs: (seen.append(name), real(*args, **kwargs))[1])
+
+    render(tmp_path / "tone.wav", tmp_path / "warm", jobs=0, progress=False)  # rehearses on silence, as every run does
+    counted(audio, "opened")
+    counted(spectrum, "frame_power")
+    manifest = render(tmp_path / "tone.wav", tmp_path / "out", jobs=0, progress=False)
+    assert manifest["status"].item() == "done"
+    assert seen.count("opened") == 1
+    assert seen.count("frame_power") == 2  # one of them of the rehearsal
 
 
 # ---- what a notebook may hold ----------------------------------------------------------------------------------------
@@ -363,6 +414,17 @@ def test_make_says_what_it_can_do():
     told = make(ROOT).stdout
     for target in ("demo", "test", "lab", "docs", "check", "bench", "clean"):
         assert re.search(rf"^make {target} +\w", told, re.MULTILINE), target
+
+
+def test_examples_are_held_to_the_same_rules():
+    "What others are to copy is formatted, checked and typed as the rest is."
+    examples = sorted((ROOT / "examples").glob("*/"))
+    if not examples:
+        pytest.skip("there are no examples")
+    for tool in (["ruff", "format", "--check"], ["ruff", "check"], ["mypy"]):
+        for example in examples:
+            done = run(sys.executable, "-m", *tool, str(example), cwd=ROOT)
+            assert done.returncode == 0, done.stdout
 
 
 @needs_make

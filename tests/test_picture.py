@@ -36,7 +36,8 @@ def smooth(height, width):
 
 def view(name, values, *, unit="", step=512 / 22050):
     rows, columns = values.shape
-    return View(name, values, unit, Axis("row", "", np.arange(rows) * step), Axis("time", "s", np.arange(columns)))
+    axis = Axis("row", "" if name == "chroma" else "s", np.arange(rows) * step)  # without unit, rows are names
+    return View(name, values, unit, axis, Axis("time", "s", np.arange(columns)))
 
 
 SIZES = st.one_of(
@@ -150,7 +151,7 @@ def test_a_colour_map_of_ones_own():
         colormaps.unregister("red and black")
     with pytest.raises(SonicError, match="picture.colormap=virids is no Matplotlib colour map; did you mean viridis?"):
         palette("virids")
-    with pytest.raises(SonicError, match="is no Matplotlib colour map$"):
+    with pytest.raises(SonicError, match="is no Matplotlib colour map; take one such as magma or gray$"):
         palette("-" * 40)
 
 

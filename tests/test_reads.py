@@ -16,10 +16,11 @@ from sonic.config import Config, about, make_config, setting_names
 from sonic.cream.audio import Clip
 from sonic.cream.mel import mel_bank
 from sonic.cream.views import VIEWS
+from sonic.models import NetworkSettings
 from sonic.rouge.plays import make_plays
 from sonic.rouge.recommender import hear
 from sonic.rouge.registry import RECOMMENDERS, make_recommender, recommender_class
-from sonic.sections import NetworkSettings, Section, SonicError
+from sonic.sections import Section, SonicError
 from sonic.shadow.reads import DECIDERS, embedder_reads, read_settings
 from sonic.tails import musicnn, vision
 from sonic.tails.embed import embed

@@ -215,7 +215,7 @@ def test_settings_that_make_no_sense_are_refused(settings, told):
 
 def test_tracks_that_cannot_be_told_apart_are_refused(world):
     twice = songs(5).iloc[[0, 1, 1]]
-    with pytest.raises(SonicError, match="track demo-0002 stands there twice"):
+    with pytest.raises(SonicError, match="track demo-0002 stands for two rows"):
         simulate(twice)
     with pytest.raises(SonicError, match="there are no tracks"):
         simulate(twice.iloc[:0])

@@ -145,5 +145,5 @@ def test_no_password_is_told() -> None:
 
 def test_a_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(SonicError, match=r"needs a driver: pip install 'sonic-recsys\[postgres\]'"):
+    with pytest.raises(SonicError, match=r'needs a driver: pip install "sonic-recsys\[postgres\]"'):
         open_storage("postgresql://ann@127.0.0.1:1/music")

@@ -11,12 +11,12 @@ import pytest
 import soundfile
 
 from sonic.config import Config, SonicError
-from sonic.configfile import read_config
+from sonic.configfile import config_text, read_config
 from sonic.cream.audio import Clip
 from sonic.shadow.drawn import drawn_figure, views_of
 from sonic.shadow.figures import front_figure, history_figure, slice_figure
 from sonic.shadow.importances import importance_figure, importances
-from sonic.shadow.report import best_toml, write_report
+from sonic.shadow.report import write_report
 from sonic.shadow.sealed import Opening
 from sonic.shadow.space import make_space
 from sonic.shadow.told import compared, params_of, seal_line, settings_table, study_text
@@ -288,7 +288,7 @@ def test_only_what_differs_is_told():
 def test_the_best_settings_come_back_from_their_file(trials, tmp_path):
     for turn in extremes(trials, "similarity").values():
         config = SPACE.config(params_of(trials, turn, space=SPACE))
-        (tmp_path / "best.toml").write_text(best_toml(config, {"study": f'"{HOSTILE}" \n', "turn": turn, "seed": None}))
+        (tmp_path / "best.toml").write_text(config_text(config, recipe={"study": f'"{HOSTILE}" \n', "turn": turn}))
         assert read_config(tmp_path / "best.toml") == config != SPACE.base
 
 

@@ -210,7 +210,7 @@ WRONG = {
     ("run", "out", "--music", "nowhere"): "nowhere",
     ("run", "out", "--music", "MUSIC", "--label", "mood"): "no column mood",
     ("run", "out", "--music", "MUSIC", "--objective", "speed"): "tune.objective=speed must be one of",
-    ("run", "out", "--music", "MUSIC", "--objective", "cold"): "needs to know who played what",
+    ("run", "out", "--music", "MUSIC", "--objective", "cold"): "needs a listening history",
     ("run", "out", "--music", "MUSIC", "--vary", "mel.n_mells"): "did you mean mel.n_mels?",
     ("run", "out", "--music", "MUSIC", "--vary", "mel.n_mels=9..1"): "mel.n_mels",
     ("run", "out", "--music", "MUSIC", "--vary", "mel.n_mels=a..b"): "must be of the form NAME=LOW..HIGH",
@@ -349,4 +349,4 @@ def test_ablation_and_dashboard_from_a_shell(music, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit):
         main(["tune", "dashboard", str(tuning.out)])
-    assert "pip install 'sonic-recsys[dashboard]'" in capsys.readouterr().err
+    assert 'pip install "sonic-recsys[dashboard]"' in capsys.readouterr().err

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sonic.config import Config
 from sonic.sections import SonicError
+from sonic.shadow import claims
 from sonic.shadow.claims import DEATHS, Claim, Queue, open_turns, settled_turns
 from sonic.shadow.proposals import propose
 from sonic.shadow.result import Report, Result
@@ -90,16 +91,37 @@ def test_a_batch_opens_when_the_one_before_is_settled(where: str, space: Space) 
             assert third and third.turn == 2 and [t.user_attrs["turn"] for t in third.history] == [0, 1]
 
 
-def test_a_beat_that_stops_frees_the_turn_and_the_sleeper_changes_nothing(where: str, space: Space) -> None:
-    sleeper, other = enter(where, beat=60), enter(where, patience=0.3)
+class Clock:
+    "The time of the watchers, which goes on only when it is told to: a busy machine changes nothing."
+
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(claims, "time", made)
+    return made
+
+
+def test_a_beat_that_stops_frees_the_turn_and_the_sleeper_changes_nothing(
+    where: str, space: Space, clock: Clock
+) -> None:
+    sleeper, other = enter(where, beat=3600), enter(where, patience=60)
     with sleeper.turn() as mine:
         assert mine and mine.turn == 0
         other.look()
-        time.sleep(0.2)
+        clock.now += 59
         with other.turn() as theirs:
             assert theirs and theirs.turn == 1  # not yet dead
             do(other, theirs, space, good)
-        time.sleep(0.4)
+        clock.now += 2
         with other.turn() as theirs:
             assert theirs and theirs.turn == 0
             do(other, theirs, space, good)
@@ -108,13 +130,20 @@ def test_a_beat_that_stops_frees_the_turn_and_the_sleeper_changes_nothing(where:
     assert [t.value for t in sleeper.study.trials] == [None, 0.5, 0.5]
 
 
-def test_a_long_trial_that_beats_is_left_alone(where: str, space: Space) -> None:
-    slow, other = enter(where, beat=0.1), enter(where, patience=0.5)
+def test_a_long_trial_that_beats_is_left_alone(where: str, space: Space, clock: Clock) -> None:
+    slow, other = enter(where, beat=0.02), enter(where, patience=60)
+
+    def beats() -> int:
+        return other.study.get_trials(deepcopy=False)[0].user_attrs["beat"]
+
     with slow.turn() as mine:
         assert mine
         for _ in range(5):
             other.look()
-            time.sleep(0.3)
+            before = beats()
+            while beats() == before:
+                time.sleep(0.01)
+            clock.now += 59
         do(slow, mine, space, good)
     assert ends(slow) == [(0, "done", "COMPLETE")]
 

@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_images
 from sonic.config import Config, SonicError
 from sonic.cream.audio import Clip
 from sonic.cream.views import VIEWS
-from sonic.sections import VisionSettings
+from sonic.models import VisionSettings
 from sonic.tails import vision, zoo
 from sonic.tails.backbone import pooled
 from sonic.tails.lite0 import open_lite0

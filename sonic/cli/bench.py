@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .program import ConfigFile, Jobs, Settings, app, say, settings_of
+from .playlist import open_history
+from .program import ConfigFile, Device, Fresh, Jobs, Quiet, Settings, app, say, settings_of
 
 # %% auto #0
 __all__ = ['bench']
@@ -33,18 +34,20 @@ def bench(
     ] = [],  # noqa: B006 - typer reads the default and never changes it
     with_: Annotated[
         str | None,
-        typer.Option("--with", metavar="NAMES", help="Recommenders, with commas between; else all but the slow ones."),
+        typer.Option(
+            "--with",
+            metavar="NAMES",
+            help="Recommenders, with commas between, those of installed packages too; else all but the slow ones.",
+        ),
     ] = None,
     users: Annotated[int, typer.Option(min=20, metavar="N", help="Of the demo.")] = 500,
     tracks: Annotated[int, typer.Option(min=50, metavar="N", help="Of the demo, if it makes its own.")] = 300,
     set: Settings = [],  # noqa: B006
     config: ConfigFile = None,
     jobs: Jobs = None,
-    device: Annotated[
-        str, typer.Option(help="Where networks learn: `cpu`, `cuda`, `mps`; `auto`: a graphics card if there is one.")
-    ] = "auto",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again, whatever is in OUT.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    device: Device = "auto",
+    fresh: Fresh = False,
+    quiet: Quiet = False,
 ) -> None:
     """
     Put recommenders to the test, with floors, intervals and prices.
@@ -76,8 +79,6 @@ def bench(
     if log is None:
         made, _ = run_demo(out, tables, tracks=tracks, users=users, config=settings_of(config, set), **how)
     else:
-        from sonic.rouge.sources import read_log
-
-        known = read_log(log, progress=not quiet)
+        known = open_history(log, None, progress=not quiet)
         made = run_bench(known, tables, out, config=settings_of(config, set), **how)
     say(told(made), "", *(out / name for name in ("results.parquet", "table.txt", "figure.png", "report.html")))

@@ -13,7 +13,19 @@ from typing import Annotated, Any
 
 import typer
 
-from .program import Backend, ConfigFile, Jobs, Retry, Scheduler, Settings, app, at_work, say, settings_of
+from sonic.cli.program import (
+    Backend,
+    ConfigFile,
+    Jobs,
+    Quiet,
+    Retry,
+    Scheduler,
+    Settings,
+    app,
+    at_work,
+    say,
+    settings_of,
+)
 
 # %% auto #0
 __all__ = ['render', 'show', 'info', 'lab', 'demo', 'config']
@@ -23,7 +35,9 @@ __all__ = ['render', 'show', 'info', 'lab', 'demo', 'config']
 def render(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="Folder, file, table, playlist, data set, or URL.")],
     out: Annotated[str, typer.Argument(metavar="OUT", help="Folder for the image sets, or its URL.")],
-    views: Annotated[str, typer.Option(help="Views, with commas between.")] = "mel,chroma,fft,tempogram",
+    views: Annotated[
+        str, typer.Option(help="Views, with commas between; those of installed packages too.")
+    ] = "mel,chroma,fft,tempogram",
     set: Settings = [],  # noqa: B006 - typer reads the default and never changes it
     config: ConfigFile = None,
     jobs: Jobs = None,
@@ -42,7 +56,7 @@ def render(
     verify: Annotated[bool, typer.Option("--verify", help="Hash what is there, and draw anew what differs.")] = False,
     backend: Backend = None,
     scheduler: Scheduler = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """
     Draw every track of a collection as pictures.

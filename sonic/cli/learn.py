@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from .program import ConfigFile, Jobs, Settings, app, say, settings_of
+from .program import ConfigFile, Device, Fresh, Jobs, Quiet, Settings, app, say, settings_of
 
 # %% auto #0
 __all__ = ['genres', 'Vectors', 'Label', 'report_genres', 'fit_genres', 'predict_genres', 'train']
@@ -121,11 +121,9 @@ def train(
     set: Settings = [],  # noqa: B006
     config: ConfigFile = None,
     jobs: Jobs = None,
-    device: Annotated[
-        str, typer.Option(help="`cpu`, `cuda`, `mps`; `auto`: a graphics card if there is one.")
-    ] = "auto",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin again, whatever is in OUT.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    device: Device = "auto",
+    fresh: Fresh = False,
+    quiet: Quiet = False,
 ) -> None:
     """
     Train our own network over the four pictures.

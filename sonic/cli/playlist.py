@@ -43,10 +43,12 @@ def playlist(
     ] = None,
     history: Annotated[
         Path | None,
-        typer.Option("--history", metavar="LOG", help="Who played what: Music4All, Last.fm, ListenBrainz, or a table."),
+        typer.Option(
+            "--history", metavar="LOG", help="Who played what: of Last.fm, ListenBrainz or Music4All, CSV or Parquet."
+        ),
     ] = None,
     user: Annotated[
-        str | None, typer.Option("--user", metavar="NAME", help="Whose history, if there are several.")
+        str | None, typer.Option("--user", metavar="USER", help="Whose history, if there are several.")
     ] = None,
     count: Annotated[
         int | None,

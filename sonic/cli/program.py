@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sonic.config import Config
 
 # %% auto #0
-__all__ = ['app', 'Settings', 'ConfigFile', 'Jobs', 'Retry', 'Backend', 'Scheduler', 'main', 'say', 'at_work', 'settings_of',
-           'changed']
+__all__ = ['app', 'Settings', 'ConfigFile', 'Jobs', 'Retry', 'Fresh', 'Quiet', 'Device', 'Backend', 'Scheduler', 'main', 'say',
+           'at_work', 'settings_of', 'changed']
 
 # %% ../../nbs/cli/00_program.ipynb #f40fa43c
 app = typer.Typer(
@@ -35,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Music files become pictures, pictures become embeddings, embeddings become neighbours.",
+    help="Music files become pictures, pictures become embeddings, embeddings become recommendations.",
     epilog="`sonic COMMAND --help` shows examples. `--debug`, anywhere, shows the traceback of an error.",
 )
 
@@ -102,6 +102,11 @@ Jobs = Annotated[
     typer.Option("--jobs", "-j", metavar="N", help="Processes; 0: none beside this one; one a core if not given."),
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Try again what failed before.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Begin again, whatever is in OUT.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Device = Annotated[
+    str, typer.Option(help="Where networks run: `cpu`, `cuda`, `mps`; `auto`: a graphics card if there is one.")
+]
 Backend = Annotated[
     str | None, typer.Option(metavar="NAME", help="Work on a cluster: `dask`, `ray` or `spark`; else on this machine.")
 ]

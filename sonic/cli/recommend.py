@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .playlist import open_history
-from .program import ConfigFile, Settings, app, say, settings_of
+from .program import ConfigFile, Quiet, Settings, app, say, settings_of
 from .similar import ListFile, Where, track_line, wanted_labels
 
 if TYPE_CHECKING:
@@ -67,7 +67,12 @@ def recommend(
     ] = None,
     count: Annotated[int, typer.Option("--count", "-k", min=1, metavar="N", help="Tracks at most.")] = 10,
     with_: Annotated[
-        str | None, typer.Option("--with", metavar="NAME", help="Recommender, such as ease or als; else what suits.")
+        str | None,
+        typer.Option(
+            "--with",
+            metavar="NAME",
+            help="Recommender, such as `ease` or `als`, or that of an installed package; else what suits.",
+        ),
     ] = None,
     where: Where = [],  # noqa: B006
     save: Annotated[
@@ -77,7 +82,7 @@ def recommend(
     out: ListFile = None,
     set: Settings = [],  # noqa: B006 - typer reads the default and never changes it
     config: ConfigFile = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """
     Say what somebody may want to hear next.

@@ -12,7 +12,20 @@ from typing import Annotated, Any
 
 import typer
 
-from .program import Backend, ConfigFile, Jobs, Retry, Scheduler, Settings, app, at_work, say, settings_of
+from sonic.cli.program import (
+    Backend,
+    ConfigFile,
+    Device,
+    Jobs,
+    Quiet,
+    Retry,
+    Scheduler,
+    Settings,
+    app,
+    at_work,
+    say,
+    settings_of,
+)
 
 # %% auto #0
 __all__ = ['weights', 'Word', 'embed', 'list_weights', 'fetch_weights', 'verify_weights', 'export']
@@ -32,22 +45,20 @@ def embed(
         typer.Option(
             "--with",
             metavar="NAME",
-            help="Embedder: `vision`, `musicnn`, `views`, `mfcc`, `hub` or `sonic`; several with + between. Else as `embed.with` says.",
+            help="Embedder: `vision`, `musicnn`, `views`, `mfcc`, `hub`, `sonic`, or that of an installed package; several with + between. Else as `embed.with` says.",
         ),
     ] = None,
     set: Settings = [],  # noqa: B006 - typer reads the default and never changes it
     config: ConfigFile = None,
     jobs: Jobs = None,
-    device: Annotated[
-        str, typer.Option(help="Where a network runs: `cpu`, `cuda`, `mps`; `auto`: a graphics card if there is one.")
-    ] = "auto",
+    device: Device = "auto",
     batch: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Windows at once; 8, or 64 on a graphics card.")
     ] = None,
     retry: Retry = False,
     backend: Backend = None,
     scheduler: Scheduler = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """
     Turn a collection into one vector a track.

@@ -12,10 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from .program import ConfigFile, Jobs, Settings, app, changed, say, settings_of
+from .playlist import open_history
+from .program import ConfigFile, Jobs, Quiet, Settings, app, changed, say, settings_of
 
 # %% auto #0
-__all__ = ['tuning', 'Out', 'Trials', 'Storage', 'Quiet', 'wishes', 'run_study', 'resume_study', 'report_study', 'ablate_views',
+__all__ = ['tuning', 'Out', 'Trials', 'Storage', 'wishes', 'run_study', 'resume_study', 'report_study', 'ablate_views',
            'show_dashboard']
 
 # %% ../../nbs/cli/06_tune.ipynb #ee7f82a2
@@ -57,13 +58,12 @@ Storage = Annotated[
         help="Where the study is: a file .db or .journal, or `postgresql://user@host/name`; else OUT/study.db.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 
 @tuning.command("run")
 def run_study(
     out: Out,
-    demo: Annotated[bool, typer.Option("--demo", help="Make songs, and tune on them; needs no data.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Make music, and tune on it; needs no data.")] = False,
     music: Annotated[
         Path | None, typer.Option(metavar="SOURCE", help="Folder, table or data set of music, with labels or artists.")
     ] = None,
@@ -103,7 +103,6 @@ def run_study(
     * `sonic tune run out --music ~/Music --trials 300 --set tune.pruning=hyperband --storage postgresql://me@server/studies`
     * `sonic tune run out --music ~/Music --vary embed.with=mfcc,vision --vary mel.n_mels=64..128 --vary neighbours.hubs`
     """
-    from sonic.rouge.sources import read_log
     from sonic.sections import SonicError
     from sonic.shadow.folder import begin
     from sonic.shadow.space import read_space
@@ -122,7 +121,7 @@ def run_study(
     if music is None:
         begun = begin_demo(out, tracks=tracks, jobs=jobs, progress=not quiet, **how)
     else:
-        begun = begin(out, music, log=read_log(log, progress=not quiet) if log else None, **how)
+        begun = begin(out, music, log=open_history(log, None, progress=not quiet) if log else None, **how)
     say(f"{begun}\n")
     if how["space"] is None and "embed.with" in str(begun.space) and "musicnn" not in str(begun.space):
         say("musicnn is left out, since its weights are not here: sonic weights fetch musicnn\n")
@@ -229,7 +228,7 @@ def show_dashboard(
     from sonic.shadow.storage import open_storage
 
     if importlib.util.find_spec("optuna_dashboard") is None:
-        raise SonicError("optuna-dashboard is not installed: pip install 'sonic-recsys[dashboard]'")
+        raise SonicError('optuna-dashboard is not installed: pip install "sonic-recsys[dashboard]"')
     from optuna_dashboard import run_server
 
     study = open_storage(open_tuning(out, storage=storage).storage)

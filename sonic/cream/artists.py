@@ -76,7 +76,7 @@ class Style:
 
 @lru_cache(maxsize=512)
 def hits(
-    pattern: str,
+    pattern: str,  # a sign a sixteenth: "." rest, "-" the last one goes on, any other a stroke; "|" between bars
     bar: int = 0,  # number of the bar
 ) -> list[tuple[int, int, str]]:  # sixteenth, length in sixteenths, sign
     "What a pattern says about one bar."
@@ -178,7 +178,7 @@ class Hand:
 
 
 def hand(
-    artist: str,
+    artist: str,  # any name
     *,
     genre: str,  # a key of `STYLES`
 ) -> Hand:
@@ -231,11 +231,11 @@ def _numbered(names: Sequence[str], i: int) -> str:
 
 # %% ../../nbs/cream/23_artists.ipynb #ef7c0c95
 def plan(
-    tracks: int = 48,
+    tracks: int = 48,  # songs, the styles in turn
     *,
     seed: int = 0,  # another seed, other songs
     seconds: float = 30.0,  # s, length of each
-) -> list[Song]:
+) -> list[Song]:  # one a track, demo-0001 first
     "Songs for a collection. Raises `SonicError` if there is nothing to play."
     if tracks < 1 or seed < 0:
         raise SonicError(f"tracks={tracks} must be at least 1 and seed={seed} at least 0")

@@ -12,16 +12,16 @@ import os
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import soxr
 
-from ..config import SonicError
+from ..config import Config, SonicError
 from .decode import AudioInfo, Source, opened
 
 # %% auto #0
-__all__ = ['LONGEST', 'SHORTEST', 'MORE', 'SLACK', 'FULL', 'RATES', 'CHANNELS', 'DENSEST', 'LARGEST', 'Clip', 'info', 'Stream',
-           'stream', 'load']
+__all__ = ['LONGEST', 'RATES', 'Clip', 'info', 'Stream', 'stream', 'load', 'asked_for']
 
 # %% ../../nbs/cream/01_audio.ipynb #fe9d2e24
 @dataclass(frozen=True)
@@ -38,14 +38,16 @@ class Clip:
         return len(self.samples) / self.sample_rate
 
 # %% ../../nbs/cream/01_audio.ipynb #e8cd2575
-def info(path: str | os.PathLike[str]) -> AudioInfo:
+def info(
+    path: str | os.PathLike[str],  # of the file, or its URL
+) -> AudioInfo:
     "What the header of a file says. Raises `SonicError` for a file that is no audio."
     with opened(path) as source:
         return source.info
 
 # %% ../../nbs/cream/01_audio.ipynb #f5486f2e
 LONGEST = 3 * 3600  # s, what is read at most if no duration is asked for
-SHORTEST = 0.1  # s, a recording
+_SHORTEST = 0.1  # s, a recording
 
 
 def _mixed(source: Source, offset: float, duration: float | None, longest: float) -> Iterator[np.ndarray]:
@@ -58,32 +60,32 @@ def _mixed(source: Source, offset: float, duration: float | None, longest: float
     for block in source.blocks(start):
         mono = to_mono(block[: wanted - decoded])
         decoded, total = decoded + len(mono), total + float(mono.sum())
-        full += int(np.count_nonzero(np.abs(mono) >= FULL))
+        full += int(np.count_nonzero(np.abs(mono) >= _FULL))
         yield mono
         if decoded == wanted:
             break
     else:  # the file ended first
         source.notes.extend(_missing(source, start + decoded))
-        if decoded and start + decoded < SHORTEST * native:
-            lasts = f"only {(start + decoded) / native:.3f} s of sound; a track has at least {SHORTEST:g} s"
+        if decoded and start + decoded < _SHORTEST * native:
+            lasts = f"only {(start + decoded) / native:.3f} s of sound; a track has at least {_SHORTEST:g} s"
             raise SonicError("; ".join([lasts, *source.notes]))
     if duration is None and decoded == wanted:
-        raise SonicError(f"lasts more than {longest / 3600:g} h; {MORE}")
+        raise SonicError(f"lasts more than {longest / 3600:g} h; {_MORE}")
     if not decoded:
         nothing = "no sound can be decoded" + (f" from {offset:g} s on" if offset else "")
         raise SonicError("; ".join([nothing, *source.notes]))
     source.notes.extend(_odd_levels(total / decoded, full / decoded))
 
 # %% ../../nbs/cream/01_audio.ipynb #ef1f94fd
-MORE = "say how much to read with duration, or allow more with limits.hours"
-SLACK = 4096  # frames that may be missing: an encoder's delay and padding
-FULL = 0.999  # of full scale: as far as samples go
+_MORE = "say how much to read with duration, or allow more with limits.hours"
+_SLACK = 4096  # frames that may be missing: an encoder's delay and padding
+_FULL = 0.999  # of full scale: as far as samples go
 
 
 def _missing(source: Source, decoded: int) -> Iterator[str]:
     "What is said of a file that ended before its time."
     promised = source.declared or 0
-    if source.damaged or promised - decoded > SLACK:
+    if source.damaged or promised - decoded > _SLACK:
         of = f" of the {promised / source.info.sample_rate:.2f} s declared" if promised else ""
         yield f"{'damaged: ' if source.damaged else ''}decoded {decoded / source.info.sample_rate:.2f} s{of}"
 
@@ -117,9 +119,9 @@ def _blocks(
 
 # %% ../../nbs/cream/01_audio.ipynb #0467b98d
 RATES = range(8000, 384001)  # Hz
-CHANNELS = 8  # at most: 7.1 surround
-DENSEST = 6000  # frames a byte: the smallest frame of FLAC, 11 bytes, holds 65535 of silence (RFC 9639, 9)
-LARGEST = 2e6  # bytes a second: eight channels of 32 bits at 48 kHz have 1.5 million
+_CHANNELS = 8  # at most: 7.1 surround
+_DENSEST = 6000  # frames a byte: the smallest frame of FLAC, 11 bytes, holds 65535 of silence (RFC 9639, 9)
+_LARGEST = 2e6  # bytes a second: eight channels of 32 bits at 48 kHz have 1.5 million
 
 
 def _check(source: Source, offset: float, duration: float | None, longest: float) -> None:
@@ -127,16 +129,16 @@ def _check(source: Source, offset: float, duration: float | None, longest: float
     about = source.info
     if about.sample_rate not in RATES:
         raise SonicError(f"a sample rate of {about.sample_rate} Hz; {RATES[0]} to {RATES[-1]} Hz can be read")
-    if not 1 <= about.channels <= CHANNELS:
-        raise SonicError(f"{about.channels} channels; at most {CHANNELS} can be mixed")
-    if duration is None and about.size > LARGEST * longest:
-        raise SonicError(f"{about.size / 1e9:.1f} GB, more than {longest / 3600:g} h of sound can take; {MORE}")
+    if not 1 <= about.channels <= _CHANNELS:
+        raise SonicError(f"{about.channels} channels; at most {_CHANNELS} can be mixed")
+    if duration is None and about.size > _LARGEST * longest:
+        raise SonicError(f"{about.size / 1e9:.1f} GB, more than {longest / 3600:g} h of sound can take; {_MORE}")
     if about.seconds is None or source.declared is None:
         return
     if 0 < about.seconds <= offset:
         raise SonicError(f"offset={offset:g} s lies beyond the end at {about.seconds:.2f} s")
-    if duration is None and about.seconds - offset > longest and source.declared <= DENSEST * about.size:
-        raise SonicError(f"lasts {about.seconds / 3600:.1f} h, more than {longest / 3600:g} h; {MORE}")
+    if duration is None and about.seconds - offset > longest and source.declared <= _DENSEST * about.size:
+        raise SonicError(f"lasts {about.seconds / 3600:.1f} h, more than {longest / 3600:g} h; {_MORE}")
 
 # %% ../../nbs/cream/01_audio.ipynb #1fa24d38
 @dataclass(frozen=True)
@@ -150,12 +152,12 @@ class Stream:
 
 @contextmanager
 def stream(
-    path: str | os.PathLike[str],  # of the file
+    path: str | os.PathLike[str],  # of the file, or its URL
     sample_rate: int | None = 22050,  # Hz, from 8000 to 384000; none: the file's own
     offset: float = 0.0,  # s, where the clip starts in the file
     duration: float | None = None,  # s, how long it is at most; none: to the end
     longest: float = LONGEST,  # s, how much there may be if no duration is asked for
-) -> Iterator[Stream]:
+) -> Iterator[Stream]:  # open for the length of a `with`
     "Read a file block by block. Raises `SonicError` if there is no sound to be had."
     if sample_rate is not None and sample_rate not in RATES:
         raise SonicError(f"sample_rate={sample_rate} must be between {RATES[0]} and {RATES[-1]} Hz, or none")
@@ -171,7 +173,7 @@ def stream(
 
 
 def load(
-    path: str | os.PathLike[str],  # of the file
+    path: str | os.PathLike[str],  # of the file, or its URL
     sample_rate: int | None = 22050,  # Hz, from 8000 to 384000; none: the file's own
     offset: float = 0.0,  # s, where the clip starts in the file
     duration: float | None = None,  # s, how long it is at most; none: to the end
@@ -181,3 +183,11 @@ def load(
     with stream(path, sample_rate, offset, duration, longest) as sound:
         samples = np.concatenate([*sound.blocks])
         return Clip(samples, sound.sample_rate, tuple(sound.notes))
+
+# %% ../../nbs/cream/01_audio.ipynb #f9d5a44d
+def asked_for(
+    config: Config,  # `audio.*` and `limits.hours`
+) -> dict[str, Any]:  # sample_rate, offset, duration and longest, as `load` and `stream` take them
+    "What is to be read of a file."
+    audio = config.audio.model_dump(include={"sample_rate", "offset", "duration"})
+    return audio | {"longest": 3600 * config.limits.hours}

@@ -16,11 +16,11 @@ __all__ = ['shown']
 
 # %% ../../nbs/cream/15_bar.ipynb #eb7395cf
 def shown(
-    outcomes: Iterator[Outcome],
+    outcomes: Iterator[Outcome],  # as they come
     *,
     total: int,  # outcomes that there will be
     title: str,  # what is being done
-) -> Iterator[Outcome]:
+) -> Iterator[Outcome]:  # as they come
     "The same outcomes, with a bar."
     from rich.console import Console
     from rich.progress import (

@@ -18,8 +18,10 @@ import torch
 
 from ..config import Config, MelSettings, SonicError, StftSettings
 from .chroma import SMOOTH, STEPS, chroma_bank
-from .constantq import BINS, OCTAVES
+from .constantq import OCTAVES
+from .filters import BINS
 from .mel import FLOOR, mel_bank
+from .mono import NOT_FINITE
 from .octaves import batch_constant_q
 from .ondevice import BLOCK, CACHED, batch_power, batch_tunings, full_precision
 from .spectrum import window
@@ -168,7 +170,7 @@ def _check(samples: torch.Tensor) -> None:
     finite = samples.isfinite().all(1)
     if not finite.all():
         number = int(finite.int().argmin())
-        raise SonicError(f"clip {number} of the batch holds samples that are not finite numbers (NaN or infinity)")
+        raise SonicError(f"clip {number} of the batch {NOT_FINITE}")
 
 
 @torch.no_grad()

@@ -16,18 +16,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ..config import Config, StftSettings
-from .audio import Clip, stream
-from .chroma import SMOOTH, chroma_view, deviations, peaks
+from .audio import Clip, asked_for, stream
+from .chroma import EDGES, SMOOTH, chroma_view, deviations, peaks
 from .filters import BINS
 from .spectrum import Spectrum
 from ..files import whole_file
 
 # %% auto #0
-__all__ = ['SIZE', 'REACH', 'Save', 'Block', 'cut', 'decoded', 'chroma_frames', 'Columns', 'Tunings', 'growing']
+__all__ = ['SIZE', 'Save', 'Block', 'cut', 'decoded', 'chroma_frames', 'Columns', 'Tunings', 'growing']
 
 # %% ../../nbs/cream/10_blocks.ipynb #acf96881
 SIZE = 1 << 20  # values of power in a block, about
-REACH = 3.0  # s, on either side, that the constant-Q transform hears
+_REACH = 3.0  # s, on either side, that the constant-Q transform hears
 
 
 class Block(NamedTuple):
@@ -41,13 +41,13 @@ class Block(NamedTuple):
 def cut(
     samples: Iterable[np.ndarray],  # float32, shape (n,), one after the other
     *,
-    config: Config,
+    config: Config,  # `stft.*` and `audio.sample_rate`
     constant_q: bool = False,  # whether the margins have to hold its filters
     size: int = SIZE,  # values of power in a block, about
-) -> Iterator[Block]:
+) -> Iterator[Block]:  # in order; their own frames side by side are all of the track
     "A track cut into blocks whose frames are those of the whole."
     n_fft, hop, rate = config.stft.n_fft, config.stft.hop_length, config.audio.sample_rate
-    margin = 2 + (round(REACH * rate) + SMOOTH * hop if constant_q else n_fft // 2) // hop
+    margin = 2 + (round(_REACH * rate) + SMOOTH * hop if constant_q else n_fft // 2) // hop
     frames = max(min(size // (n_fft // 2 + 1), size // hop), 4 * margin)
     parts, held, before, ends = [], 0, 0, 0
     for part in samples:
@@ -69,18 +69,17 @@ def decoded(
     notes: list[str] | None = None,  # grows, at the end, by what was odd about the file
 ) -> Iterator[np.ndarray]:  # float32, shape (n,), one after the other
     "The samples of a file; together they are those of `load`."
-    audio, longest = config.audio, 3600 * config.limits.hours
-    with stream(path, audio.sample_rate, audio.offset, audio.duration, longest) as sound:
+    with stream(path, **asked_for(config)) as sound:
         yield from sound.blocks
         if notes is not None:
             notes.extend(sound.notes)
 
 # %% ../../nbs/cream/10_blocks.ipynb #4a6705ae
 def chroma_frames(
-    samples: int,
+    samples: int,  # of the track
     *,
-    config: Config,
-) -> int:
+    config: Config,  # `stft.*`, `chroma.kind` and `audio.sample_rate`
+) -> int:  # of the whole track
     "How many frames a chromagram has: as many more than that of a second as there are more steps."
     hop, rate = config.stft.hop_length, config.audio.sample_rate
     steps = min(samples // hop, 1 + rate // hop)
@@ -132,7 +131,7 @@ class Tunings:
         "Count the peaks of more frames."
         pitch, height = peaks(np.sqrt(power) if self.constant_q else power, sample_rate=self.rate)
         off = deviations(pitch, bins_per_octave=self.bins)
-        place = np.searchsorted(np.linspace(-0.5, 0.5, 101), off, side="right") - 1
+        place = np.searchsorted(EDGES, off, side="right") - 1
         row = (height.view(np.uint32) >> 13).astype(np.int64)  # positive floats are ordered as their bits
         np.add.at(self.counts.reshape(-1), 100 * row + place, 1)
 
@@ -141,7 +140,7 @@ class Tunings:
         below = np.cumsum(self.counts.sum(axis=1, dtype=np.int64))
         half = np.searchsorted(below, below[-1] // 2, side="right")
         counts = self.counts[half:].sum(axis=0)
-        return float(np.linspace(-0.5, 0.5, 101)[counts.argmax()]) * (12 / self.bins) if counts.any() else 0.0
+        return float(EDGES[counts.argmax()]) * (12 / self.bins) if counts.any() else 0.0
 
 # %% ../../nbs/cream/10_blocks.ipynb #d3b9acd0
 Save = Callable[[np.ndarray], object]  # takes the next frames of a view: float32, shape (rows, n)
@@ -151,9 +150,9 @@ Save = Callable[[np.ndarray], object]  # takes the next frames of a view: float3
 def growing(
     path: Path | None,  # of the .npy file; none: nothing is written
     *,
-    rows: int,
+    rows: int,  # of the view
     frames: int,  # that will come
-) -> Iterator[Save]:
+) -> Iterator[Save]:  # adds frames to the file, for the length of a `with`
     "A file for a view whose frames come block by block."
     if path is None:
         yield lambda values: None

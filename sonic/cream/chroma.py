@@ -18,8 +18,8 @@ from .filters import BINS
 from .spectrum import Axis, Spectrum, View, stft_power, window
 
 # %% auto #0
-__all__ = ['PITCH_CLASSES', 'PEAKS_FROM', 'PEAKS_TO', 'PEAK_SHARE', 'OCTAVE_MIDDLE', 'OCTAVE_WIDTH', 'STEPS', 'SMOOTH', 'peaks',
-           'deviations', 'tuning_of', 'peak_tuning', 'estimate_tuning', 'chroma_bank', 'normalise', 'chroma_view']
+__all__ = ['PITCH_CLASSES', 'PEAKS_FROM', 'PEAKS_TO', 'PEAK_SHARE', 'EDGES', 'STEPS', 'SMOOTH', 'peaks', 'deviations',
+           'tuning_of', 'peak_tuning', 'estimate_tuning', 'chroma_bank', 'normalise', 'chroma_view']
 
 # %% ../../nbs/cream/05_chroma.ipynb #f84bb15a
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -78,10 +78,13 @@ def peaks(
     return (bin * float(sample_rate) / n_fft).astype(np.float32), height
 
 # %% ../../nbs/cream/05_chroma.ipynb #4467b757
+EDGES = np.linspace(-0.5, 0.5, 101)  # of the histogram in which deviations are counted, in bins
+
+
 def deviations(
     pitch: np.ndarray,  # Hz, shape (n,)
     *,
-    bins_per_octave: int,
+    bins_per_octave: int,  # of the scale: 12 for semitones
 ) -> np.ndarray:  # bins, in [-0.5, 0.5), shape (n,)
     "How far pitches are from the nearest bin of a scale with A4 = 440 Hz."
     off = np.mod(bins_per_octave * np.log2(pitch / 27.5), 1.0)
@@ -99,7 +102,7 @@ def tuning_of(
     if not len(pitch):
         return 0.0
     off = deviations(pitch[height >= np.median(height)], bins_per_octave=bins_per_octave)
-    counts, edges = np.histogram(off, np.linspace(-0.5, 0.5, 101))
+    counts, edges = np.histogram(off, EDGES)
     return float(edges[counts.argmax()])
 
 
@@ -120,7 +123,7 @@ def estimate_tuning(
     return peak_tuning(spectrum.power, sample_rate=spectrum.clip.sample_rate)
 
 # %% ../../nbs/cream/05_chroma.ipynb #9310f3a5
-OCTAVE_MIDDLE, OCTAVE_WIDTH = 5.0, 2.0  # octaves above A0 = 27.5 Hz
+_OCTAVE_MIDDLE, _OCTAVE_WIDTH = 5.0, 2.0  # octaves above A0 = 27.5 Hz
 
 
 @lru_cache(maxsize=32)
@@ -139,7 +142,7 @@ def chroma_bank(
     away = np.remainder(semitones - np.arange(12)[:, None] + 6, 12) - 6
     bank = np.exp(-0.5 * (2 * away / width) ** 2)
     bank /= np.sqrt(np.sum(bank**2, axis=0))
-    bank *= np.exp(-0.5 * ((semitones / 12 - OCTAVE_MIDDLE) / OCTAVE_WIDTH) ** 2)
+    bank *= np.exp(-0.5 * ((semitones / 12 - _OCTAVE_MIDDLE) / _OCTAVE_WIDTH) ** 2)
     bank = np.roll(bank, -3, axis=0).astype(np.float32)  # from A to C
     bank.setflags(write=False)
     return bank

@@ -29,13 +29,13 @@ __all__ = ['TAGS', 'SEPARATOR', 'make_collection', 'make_id', 'note', 'find_audi
 def make_collection(
     labels: pd.DataFrame,  # a row a track, a column a label
     *,
-    ids: Sequence[str],
-    paths: Sequence[str],  # absolute, or URLs
+    ids: Sequence[str],  # one a row
+    paths: Sequence[str],  # one a row: absolute, or a URL
     root: str,  # folder that the ids are relative to
     source: str,  # what to call the collection in an error
     skipped: Sequence[str] = (),  # what was passed over, a sentence a reason
     untagged: Sequence[str] = (),  # labels that tags may give but that were not read
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # columns track_id and path, then labels; `attrs` hold root, skipped and untagged
     "Tracks as a collection. Raises `SonicError` if there are none or if two have one id."
     import pandas as pd
 
@@ -53,7 +53,9 @@ def make_collection(
     return tracks
 
 # %% ../../nbs/cream/15_collection.ipynb #e9d8ae98
-def make_id(name: str) -> str:  # valid Unicode
+def make_id(
+    name: str,  # path of a file, relative to its collection
+) -> str:  # valid Unicode
     "A path as an id: a backslash is doubled and a byte that is not UTF-8 spelt out, so no two names give one id."
     return name.replace("\\", "\\\\").encode("utf-8", "backslashreplace").decode()
 
@@ -114,7 +116,10 @@ def _behind_url(folder: str) -> Iterator[tuple[str, str]]:
     yield from ((name, "hidden") for name in hidden)
 
 # %% ../../nbs/cream/15_collection.ipynb #226772c4
-def note(names: Sequence[str], reason: str) -> str:
+def note(
+    names: Sequence[str],  # of what was skipped, at least one
+    reason: str,  # why, such as "hidden"
+) -> str:
     "How many were skipped and why, with the first three: '2 hidden (.a, .b)'."
     shown = ["".join(c if c.isprintable() else repr(c)[1:-1] for c in name) for name in sorted(names, key=make_id)[:3]]
     return f"{len(names)} {reason} ({', '.join(shown)}{', ...' if len(names) > 3 else ''})"
@@ -142,7 +147,7 @@ SEPARATOR = ";"  # between several values of one label
 
 
 def read_tags(
-    path: str | Path,
+    path: str | Path,  # of a file on this machine
 ) -> dict[str, str]:  # of the keys of `TAGS` those that the file has
     "Labels from the tags of a file; none if they cannot be read."
     import mutagen
@@ -173,8 +178,8 @@ def read_files(
     source: str,  # what to call the collection in an error
     tags: bool = True,  # read labels from the tags of the files
     skipped: Sequence[str] = (),  # what was passed over, a sentence a reason
-) -> pd.DataFrame:
-    "Some files as a collection."
+) -> pd.DataFrame:  # columns track_id and path, then the labels of `TAGS` if they were read
+    "Some files as a collection. Raises `SonicError` if there are none."
     import pandas as pd
 
     base = absolute(root)
@@ -187,8 +192,7 @@ def read_files(
 def add_tags(
     tracks: pd.DataFrame,  # a collection
     *,
-    known: Mapping[str, Mapping[str, Any]]
-    | None = None,  # by track_id, labels from an earlier time: rows of a manifest
+    known: Mapping[str, Mapping[str, Any]] | None = None,  # by track_id, rows of a manifest with labels from before
 ) -> pd.DataFrame:  # nothing left in `attrs["untagged"]`
     "A collection with the labels that the tags of its files give. What has no tag keeps the label that it has."
     import pandas as pd
@@ -224,8 +228,8 @@ def read_folder(
     tags: bool = True,  # read labels from the tags of the files
     genre_from_folder: bool = False,  # the genre of a track is the name of the folder it lies in
     found: tuple[list[str], list[str]] | None = None,  # what `find_audio` said, if it was asked before
-) -> pd.DataFrame:
-    "The audio files of a folder as a collection."
+) -> pd.DataFrame:  # columns track_id (the path within the folder) and path, then labels
+    "The audio files of a folder as a collection. Raises `SonicError` if it has none."
     names, skipped = found or find_audio(folder)
     if not names:
         endings = " ".join(sorted(AUDIO_SUFFIXES))

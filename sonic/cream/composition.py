@@ -15,7 +15,7 @@ import numpy as np
 from .artists import SCALES, STYLES, Song, Style, hits
 
 # %% auto #0
-__all__ = ['Tune', 'Section', 'form', 'Note', 'compose']
+__all__ = ['Section', 'form', 'Note', 'compose']
 
 # %% ../../nbs/cream/24_composition.ipynb #c6b6a383
 class Section(NamedTuple):
@@ -27,7 +27,7 @@ class Section(NamedTuple):
 
 
 def form(
-    song: Song,
+    song: Song,  # any length from a second
 ) -> list[Section]:  # in order, without gaps
     "How a song unfolds."
     bars = max(1, round((song.seconds - 0.6) / song.bar_seconds))
@@ -74,10 +74,10 @@ def _nearest(step: int, degree: int) -> int:  # step of the scale
     return min(near, key=lambda s: (abs(s - step), -s))
 
 
-Tune = list[tuple[int, int, int]]  # sixteenth, length in sixteenths, step of the scale
+_Tune = list[tuple[int, int, int]]  # sixteenth, length in sixteenths, step of the scale
 
 
-def _phrase(rng: np.random.Generator, style: Style, degrees: Sequence[int], *, low: int) -> list[Tune]:
+def _phrase(rng: np.random.Generator, style: Style, degrees: Sequence[int], *, low: int) -> list[_Tune]:
     "A melody, a bar a chord."
     rhythm, contour = _motif(rng, style, low)
     bars = []
@@ -113,7 +113,7 @@ _RESTS = {
 
 
 def compose(
-    song: Song,
+    song: Song,  # whose seed says which notes
 ) -> list[Note]:  # in no particular order
     "Every note of a song."
     style, rng = STYLES[song.genre], np.random.default_rng(song.seed)
@@ -179,7 +179,7 @@ def _chords(song: Song, degree: int, bar: int) -> list[Note]:
     return [note for note in notes if note.part in style.voices]
 
 
-def _tune(song: Song, tune: Tune, degree: int) -> list[Note]:
+def _tune(song: Song, tune: _Tune, degree: int) -> list[Note]:
     "What the melody plays in one bar."
     tonic = 60 + song.tonic
     return [

@@ -17,7 +17,7 @@ from .filters import BINS, SPREAD, Filters, octave_filters
 from .sliding import framed, sliding
 
 # %% auto #0
-__all__ = ['C1', 'OCTAVES', 'HANN_BANDWIDTH', 'DOUBTFUL', 'pitches', 'Octave', 'constant_q']
+__all__ = ['C1', 'OCTAVES', 'HANN_BANDWIDTH', 'DOUBTFUL', 'pitches', 'Step', 'plan_octaves', 'constant_q']
 
 # %% ../../nbs/cream/04_constantq.ipynb #0fa3f5d2
 C1 = 440 * 2 ** ((24 - 69) / 12)  # Hz, the lowest pitch
@@ -44,19 +44,49 @@ def _halve(
     return lower if len(lower) == length else np.pad(lower, (0, length - len(lower)))
 
 
-def _early_halvings(
-    highest: float,  # Hz, where the highest filter ends
+HANN_BANDWIDTH = 1.50018310546875  # noise bandwidth of a Hann window, in bins, as librosa has it
+
+
+class Step(NamedTuple):
+    "How an octave is filtered."
+
+    lowest: float  # lowest pitch over the sample rate
+    hop_length: int  # samples
+    last: bool  # of those at this rate: the next one has half of it
+
+
+def plan_octaves(
+    length: int,  # of the sound, samples
     *,
     sample_rate: int,  # Hz
     hop_length: int,  # samples
-) -> int:
-    "How often the rate can be halved before the top octave: all filters fit, and the step stays whole to the bottom."
-    room = int(np.ceil(np.log2(sample_rate / 2 / highest))) - 2
-    factors_of_two = (hop_length & -hop_length).bit_length() - 1
-    return max(0, min(room, factors_of_two - OCTAVES + 1))
+    tuning: float,  # semitones, deviation from A4 = 440 Hz
+) -> tuple[int, list[Step]]:  # how often the rate is halved before all, and the octaves from the top down
+    "The steps of the constant-Q transform. Raises `SonicError` for a rate that is too low for it, and for too short a sound."
+    pitch = pitches(tuning).reshape(OCTAVES, BINS)
+    highest = pitch[-1, -1] * (1 + 0.5 * HANN_BANDWIDTH * SPREAD)  # where the highest filter ends
+    if highest > sample_rate / 2:
+        raise SonicError(
+            f"a sample rate of {sample_rate} Hz is too low for the constant-Q transform, which reaches "
+            f"{highest:.0f} Hz; take at least {np.ceil(2 * highest):.0f} Hz, or chroma.kind=stft"
+        )
+    room = int(np.ceil(np.log2(sample_rate / 2 / highest))) - 2  # halvings for which all filters fit
+    whole = (hop_length & -hop_length).bit_length() - OCTAVES  # and for which the step stays whole to the bottom
+    early = max(0, min(room, whole))
+    if length < 2**early:
+        raise SonicError(
+            f"{length} samples at {sample_rate} Hz are too short for the constant-Q transform; "
+            f"it takes at least {2**early}, or chroma.kind=stft"
+        )
+    rate, hop, steps = sample_rate / 2**early, hop_length // 2**early, []
+    for number in reversed(range(OCTAVES)):
+        last = number > 0 and hop % 2 == 0 and bool(pitch[number - 1, -1] <= rate / 5)
+        steps.append(Step(float(pitch[number, 0] / rate), hop, last))
+        rate, hop = (rate / 2, hop // 2) if last else (rate, hop)
+    return early, steps
 
 # %% ../../nbs/cream/04_constantq.ipynb #293d1af0
-class Octave(NamedTuple):
+class _Octave(NamedTuple):
     "What an octave is computed from."
 
     samples: np.ndarray  # float32, shape (n,)
@@ -91,7 +121,6 @@ class Octave(NamedTuple):
         out[:, which] /= self.roots
 
 # %% ../../nbs/cream/04_constantq.ipynb #194368b2
-HANN_BANDWIDTH = 1.50018310546875  # noise bandwidth of a Hann window, in bins, as librosa has it
 DOUBTFUL = 0.01  # share of a sine's answer
 
 
@@ -102,31 +131,19 @@ def constant_q(
     hop_length: int = 512,  # samples; quickest where it is a power of two
     tuning: float = 0.0,  # semitones, deviation from A4 = 440 Hz
 ) -> np.ndarray:  # float32, shape (frames, OCTAVES * BINS), magnitude; the frames of a bin are next to each other
-    "Constant-Q magnitudes; `abs(librosa.cqt(y, n_bins=252, bins_per_octave=36)).T` is the oracle."
-    pitch, rate = pitches(tuning), float(sample_rate)
-    highest = pitch[-1] * (1 + 0.5 * HANN_BANDWIDTH * SPREAD)
-    if highest > rate / 2:
-        raise SonicError(
-            f"a sample rate of {sample_rate} Hz is too low for the constant-Q transform, which reaches "
-            f"{highest:.0f} Hz; take at least {np.ceil(2 * highest):.0f} Hz, or chroma.kind=stft"
-        )
+    "Constant-Q magnitudes; `abs(librosa.cqt(y, n_bins=252, bins_per_octave=36)).T` is the oracle. Raises `SonicError` as `plan_octaves`."
+    early, steps = plan_octaves(len(samples), sample_rate=sample_rate, hop_length=hop_length, tuning=tuning)
     samples = np.require(samples, np.float32, ["C", "W"])
-    if early := _early_halvings(highest, sample_rate=sample_rate, hop_length=hop_length):
-        if len(samples) < 2**early:
-            raise SonicError(
-                f"{len(samples)} samples at {sample_rate} Hz are too short for the constant-Q transform; "
-                f"it takes at least {2**early}, or chroma.kind=stft"
-            )
-        samples, rate, hop_length = _halve(samples, times=early), rate / 2**early, hop_length // 2**early
-    roots = np.sqrt(rate / (SPREAD * pitch)).astype(np.float32).reshape(OCTAVES, BINS, 1)
-    top_rate, levels = rate, []
-    for number in reversed(range(OCTAVES)):
-        levels.append((samples, hop_length, octave_filters(pitch[number * BINS] / rate), np.sqrt(top_rate / rate)))
-        if number and hop_length % 2 == 0 and pitch[number * BINS - 1] <= rate / 5:
-            samples, rate, hop_length = _halve(samples), rate / 2, hop_length // 2
+    samples = _halve(samples, times=early) if early else samples
+    roots = np.sqrt(sample_rate / 2**early / (SPREAD * pitches(tuning))).astype(np.float32).reshape(OCTAVES, BINS, 1)
+    halvings, levels = 0, []
+    for step in steps:
+        levels.append((samples, step.hop_length, octave_filters(step.lowest), np.sqrt(2.0**halvings)))
+        if step.last:
+            samples, halvings = _halve(samples), halvings + 1
     frames = np.arange(min(1 + len(samples) // hop for samples, hop, _, _ in levels))
     bins = np.empty((OCTAVES, BINS, len(frames)), np.float32)
-    octaves = [Octave(*level, *rest) for level, *rest in zip(levels, roots[::-1], bins[::-1], strict=True)]
+    octaves = [_Octave(*level, *rest) for level, *rest in zip(levels, roots[::-1], bins[::-1], strict=True)]
     sine = np.zeros(len(frames), np.float32)
     for octave in octaves:
         if octave.slides:

@@ -27,7 +27,7 @@ from ..places import place
 from ..text import one_line
 
 # %% auto #0
-__all__ = ['FORMATS', 'AUDIO_SUFFIXES', 'BLOCK', 'UNKNOWN', 'Format', 'sniff', 'AudioInfo', 'Source', 'opened']
+__all__ = ['FORMATS', 'AUDIO_SUFFIXES', 'BLOCK', 'Format', 'AudioInfo', 'Source', 'opened']
 
 # %% ../../nbs/cream/00_decode.ipynb #1ea41dff
 class Format(NamedTuple):
@@ -57,7 +57,7 @@ FORMATS = {
 AUDIO_SUFFIXES = frozenset(" ".join(kind.suffixes for kind in FORMATS.values()).split())
 
 
-def sniff(
+def _sniff(
     head: bytes,  # the first bytes, behind any ID3 tag
 ) -> str:  # a key of `FORMATS`, or empty
     "What kind of file begins like this."
@@ -82,16 +82,14 @@ class Source:
     "An open file."
 
     info: AudioInfo
-    blocks: Callable[
-        [int], Iterator[np.ndarray]
-    ]  # from a frame on: float32, (up to `BLOCK`, channels); valid until the next
+    blocks: Callable[[int], Iterator[np.ndarray]]  # from a frame on: float32, (n, channels), valid until the next
     declared: int | None  # frames that there should be, if the header is to be trusted
     damaged: bool = False  # whether the decoder gave up
     notes: list[str] = field(default_factory=list)  # what is odd about it
 
 # %% ../../nbs/cream/00_decode.ipynb #02b145f9
 BLOCK = 1 << 16  # frames decoded at a time
-UNKNOWN = 1 << 40  # frames: libsndfile says a number beyond this where the header says none
+_UNKNOWN = 1 << 40  # frames: libsndfile says a number beyond this where the header says none
 
 
 def _sndfile(path: Path, file: BinaryIO, at: int) -> Any:
@@ -156,7 +154,7 @@ def _is_the_end(page: bytes) -> bool:
 # %% ../../nbs/cream/00_decode.ipynb #e0d320da
 def _declared(sound: Any, head: bytes, size: int) -> int | None:
     "Frames that the header promises, if it does."
-    if sound.frames >= UNKNOWN or sound.format == "MP3" and not re.search(rb"Xing|Info|VBRI", head):
+    if sound.frames >= _UNKNOWN or sound.format == "MP3" and not re.search(rb"Xing|Info|VBRI", head):
         return None
     length = int.from_bytes(head[4:8], "big" if head[:4] == b"FORM" else "little") + 8
     if head[:4] in (b"RIFF", b"FORM") and size < length < 0x7FFF0000:  # more: written to a pipe, length unknown
@@ -179,7 +177,7 @@ def _sndfile_source(sound: Any, path: Path, file: BinaryIO, at: int, head: bytes
         except soundfile.LibsndfileError:  # a failed seek spoils the handle
             return _behind(_sndfile_blocks(source, again(0), 0, unread, lambda: again(0)), start)
 
-    seconds = sound.frames / sound.samplerate if sound.frames < UNKNOWN else None
+    seconds = sound.frames / sound.samplerate if sound.frames < _UNKNOWN else None
     kind = sound.format.replace("WAVEX", "WAV")
     info = AudioInfo(str(path), kind, sound.subtype, sound.samplerate, sound.channels, seconds, size)
     source, unread = Source(info, blocks, _declared(sound, head, size - at)), partial(_unread, info, file, at)
@@ -243,7 +241,7 @@ def _source(path: Path, file: BinaryIO, size: int) -> Iterator[Source]:
     "By libsndfile if it can, else by PyAV."
     at = behind_tag(file)
     head = file.read(4096)
-    kind = sniff(head)
+    kind = _sniff(head)
     check_container(kind, file, at, size)
     if (not kind or FORMATS[kind].sndfile) and (sound := _sndfile(path, file, at)):
         with sound:
@@ -258,8 +256,10 @@ def _source(path: Path, file: BinaryIO, size: int) -> Iterator[Source]:
 
 # %% ../../nbs/cream/00_decode.ipynb #614ac757
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[Source]:
-    "The file, or what is behind a URL, as a source. Faults, also those found while it is read, are told as `name: fault`."
+def opened(
+    path: str | os.PathLike[str],  # of the file, or its URL
+) -> Iterator[Source]:  # open for the length of a `with`
+    "A file as a source. Raises `SonicError`, which says `name: fault`, also for a fault that is found while it is read."
     asked = place(path)
     try:
         with fetched(asked) as here:

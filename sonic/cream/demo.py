@@ -33,13 +33,13 @@ __all__ = ['make_collection', 'find', 'agree', 'demo']
 def make_collection(
     folder: str | Path,  # for the music; made if need be
     *,
-    tracks: int = 48,
+    tracks: int = 48,  # songs, the styles in turn
     seconds: float = 30.0,  # s, length of each
     seed: int = 0,  # another seed, other songs
     jobs: int | None = None,  # processes; none: one a core
     progress: bool = True,  # show a bar
 ) -> Path:  # of the table of tracks
-    "Make a collection of synthetic music: files in a folder a genre, and `tracks.csv`."
+    "Make synthetic music: files in a folder a genre, and `tracks.csv`. Raises `SonicError` if one cannot be written."
     folder, songs = Path(folder), plan(tracks, seconds=seconds, seed=seed)
     paths: dict[int, str] = {}
     for outcome in run(
@@ -82,22 +82,20 @@ def agree(
 def demo(
     out: str | Path,  # folder for the music, the pictures and the page
     *,
-    tracks: int = 48,
+    tracks: int = 48,  # songs, the styles in turn
     seconds: float = 30.0,  # s, length of each
     seed: int = 0,  # another seed, other songs
     jobs: int | None = None,  # processes; none: one a core
     progress: bool = True,  # show bars
 ) -> Path:  # of the page
-    "Make a small library, draw it, measure it, and write a page to look and listen."
+    "Make a small library, draw it, measure it, and write a page to look and listen. Raises `SonicError` if `out` is not to be had."
     out = Path(out)
     try:
         table = make_collection(out / "music", tracks=tracks, seconds=seconds, seed=seed, jobs=jobs, progress=progress)
     except OSError as error:
         raise SonicError(f"{out} cannot be written: {error.strerror}; choose another folder") from None
-    manifest = render(table, out / "images", jobs=jobs, progress=progress).head(
-        tracks
-    )  # without those of an earlier demo
-    rows: list[Any] = manifest.to_dict("records")
+    manifest = render(table, out / "images", jobs=jobs, progress=progress)
+    rows: list[Any] = manifest.head(tracks).to_dict("records")  # without those of an earlier demo
     work = run(find, [row["path"] for row in rows], jobs=jobs, progress=progress and "Listening")
     heard: dict[int, Any] = {outcome.index: outcome.value or (None, None) for outcome in work}
     entries = [_entry(row, *heard[number], out=out) for number, row in enumerate(rows)]
@@ -107,15 +105,8 @@ def demo(
 
 def _entry(row: dict[str, Any], bpm: float | None, tonality: str | None, *, out: Path) -> Entry:
     "A track of the demo, as the page shows it."
-    octave = (
-        ""
-        if not bpm
-        else ", half"
-        if agree(2 * bpm, row["tempo"])
-        else ", double"
-        if agree(bpm / 2, row["tempo"])
-        else ""
-    )
+    ratios = {", half": 2, ", double": 0.5}
+    octave = next((name for name, ratio in ratios.items() if bpm and agree(ratio * bpm, row["tempo"])), "")
     tempi = ("tempo", f"{row['tempo']:.0f} BPM", f"{bpm:.1f} BPM{octave}" if bpm else "none", agree(bpm, row["tempo"]))
     keys = ("key", row["key"], tonality or "none", tonality == row["key"])
     sound = os.path.relpath(row["path"], out.absolute()).replace(os.sep, "/")

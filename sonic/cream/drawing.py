@@ -1,4 +1,4 @@
-"""The four views as images and curves, in axes that are given.
+"""The four views as images and curves, in axes that are given; a view of another package as its axes say.
 
 Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/drawing.html.md"""
 
@@ -8,6 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/dr
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from sonic.cream.ticks import (
     HERTZ,
     OCTAVES,
     across,
+    axis_names,
     frequency_names,
     frequency_ticks,
     hertz_name,
@@ -39,16 +41,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['COLUMNS', 'DRAW', 'TITLES', 'shrink', 'draw']
+__all__ = ['TITLES', 'shrink', 'draw']
 
 # %% ../../nbs/cream/13_drawing.ipynb #3fe1eb24
-COLUMNS = 1000  # at most so many
+_COLUMNS = 1000  # at most so many
 
 
 def shrink(
-    view: View,
+    view: View,  # with columns in s
     *,
-    columns: int = COLUMNS,  # at most so many are left
+    columns: int = _COLUMNS,  # at most so many are left
 ) -> View:
     "A view with several columns averaged into one; dB are averaged as power."
     count = view.values.shape[1]
@@ -61,7 +63,7 @@ def shrink(
     means = np.add.reduceat(values, starts, axis=1) / sizes
     times = np.add.reduceat(view.column_axis.values, starts) / sizes
     means = 10 * np.log10(np.maximum(means, 1e-10)) if view.unit == "dB" else means
-    return View(view.name, means.astype(np.float32), view.unit, view.row_axis, Axis("time", "s", times))
+    return replace(view, values=means.astype(np.float32), column_axis=Axis("time", "s", times))
 
 # %% ../../nbs/cream/13_drawing.ipynb #40f68d62
 def _halo(width: float, *, colour: str = "#000000a0") -> list[Any]:
@@ -94,7 +96,7 @@ def _image(ax: Axes, view: View, *, config: Config, label: str, range: tuple[flo
     look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "interpolation": "nearest", "extent": extent}
     image = ax.imshow(fewer.values, vmin=low, vmax=high, cmap=config.picture.colormap, **look)
     ax.figure.colorbar(image, ax=ax, label=label, pad=0.02, aspect=30)
-    if view.values.max() <= low:
+    if view.name in _DRAW and view.values.max() <= low:
         _note(ax, "silent", (0.5, 0.5), xycoords=ax.transAxes, ha="center")
     time_ticks(ax, max(times[-1] - times[0], 2 * half))
 
@@ -197,13 +199,21 @@ def _fft(
     _frequency_axis(ax)
     _name_peaks(ax, view, hertz=hertz, line=line)
 
+# %% ../../nbs/cream/13_drawing.ipynb #90633b15
+def _other(ax: Axes, view: View, *, config: Config, range: tuple[float, float], **marks: Any) -> None:
+    "A view that is none of the four."
+    axis = view.row_axis
+    _image(ax, view, config=config, label=view.unit or "share", range=range)
+    row_ticks(ax, axis_names(axis), axis=axis)
+    ax.set_ylabel(f"{axis.name} ({axis.unit})" if axis.unit else axis.name)
+
 # %% ../../nbs/cream/13_drawing.ipynb #29db26a8
-DRAW: dict[str, Callable[..., None]] = {"mel": _mel, "chroma": _chroma, "fft": _fft, "tempogram": _tempogram}
+_DRAW: dict[str, Callable[..., None]] = {"mel": _mel, "chroma": _chroma, "fft": _fft, "tempogram": _tempogram}
 TITLES = {"mel": "Mel spectrogram", "chroma": "Chromagram", "fft": "Spectrum", "tempogram": "Tempogram"}
 
 
 def draw(
-    view: View,  # any of the four
+    view: View,  # any of the four, or of another package
     *,
     ax: Axes,  # empty
     title: str | None = None,  # none: what the view is
@@ -219,11 +229,12 @@ def draw(
     "Draw a view into axes."
     config = config or Config()
     palette(config.picture.colormap)  # refuses a name that is unknown
-    range = level_range(view.name, peak_of(view, config=config), config=config) if range is None else range
+    if range is None:
+        range = view.range or level_range(view.name, peak_of(view, config=config), config=config, unit=view.unit)
     if view.name == "tempogram" and config.tempogram.axis == "bpm":
         view = on_bpm_axis(view, bpm_min=config.tempogram.bpm_min, bpm_max=config.tempogram.bpm_max)
     if view.name != "fft":  # of which any part is cut from the curve
         view = part(rescale(view, scale=scale), start=start, window=window, heights=heights)
-    DRAW[view.name](ax, view, config=config, range=range, bpm=bpm, tonic=tonic, heights=heights)
-    line, look = words(TITLES[view.name] if title is None else title)
+    _DRAW.get(view.name, _other)(ax, view, config=config, range=range, bpm=bpm, tonic=tonic, heights=heights)
+    line, look = words(TITLES.get(view.name, view.name.capitalize()) if title is None else title)
     ax.set_title(line, **look)

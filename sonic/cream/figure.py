@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config, SonicError
-from .audio import Clip, load
+from .audio import Clip, asked_for, load
 from .drawing import draw
 from .key import key
 from .spectrum import View
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['FORMATS', 'empty_figure', 'figure', 'save', 'show']
+__all__ = ['empty_figure', 'figure', 'save', 'show']
 
 # %% ../../nbs/cream/14_figure.ipynb #720f2421
-FORMATS = {
+_FORMATS = {
     "png": {"Software": None},
     "svg": {"Creator": None, "Date": None},
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
@@ -60,7 +60,7 @@ def _sheet(width: float, height: float) -> Figure:
 def empty_figure(
     width: float,  # inches
     height: float,  # inches
-) -> Iterator[Figure]:
+) -> Iterator[Figure]:  # for the length of a `with`
     "A figure to draw several views into, in our style for the length of a `with`."
     with _style():
         yield _sheet(width, height)
@@ -70,13 +70,13 @@ def _file(drawn: Figure, format: str) -> Any:
     "The figure as a file, at twice its resolution, with the size to show it at, in px."
     file = io.BytesIO()
     with _style():
-        drawn.savefig(file, format=format, dpi=2 * drawn.dpi, metadata=FORMATS[format])
+        drawn.savefig(file, format=format, dpi=2 * drawn.dpi, metadata=_FORMATS[format])
     width, height = drawn.get_size_inches() * drawn.dpi
     return file.getvalue(), {"width": int(width), "height": int(height)}
 
 # %% ../../nbs/cream/14_figure.ipynb #67226c87
 def figure(
-    view: View,  # any of the four
+    view: View,  # any of the four, or of another package
     *,
     title: str | None = None,  # none: what the view is
     bpm: float | None = None,  # BPM, marked in a tempogram
@@ -102,12 +102,12 @@ def figure(
 
 # %% ../../nbs/cream/14_figure.ipynb #970e62f2
 def save(
-    drawn: Figure,
+    drawn: Figure,  # as `figure` or `show` gives it
     path: str | os.PathLike[str],  # ends in .png, .svg or .pdf
 ) -> None:
-    "Write a figure to a file."
+    "Write a figure to a file. Raises `SonicError` for another ending, or if it cannot be written."
     format = Path(path).suffix.lower().removeprefix(".")
-    if format not in FORMATS:
+    if format not in _FORMATS:
         raise SonicError(f"{plain(os.fspath(path))} must end in .png, .svg or .pdf")
     data, _ = _file(drawn, format)
     save_file(path, data)
@@ -126,8 +126,7 @@ def show(
         clip, name = track, "Clip"
     else:
         config, settings, name = (config or Config()).replace(**settings), {}, Path(track).stem
-        audio = config.audio
-        clip = load(track, sample_rate=audio.sample_rate, offset=audio.offset, duration=audio.duration)
+        clip = load(track, **asked_for(config))
     spectrum = spectrum_of(clip, config=config, **settings)
     bpm, tonality, stft = tempo(spectrum).bpm, key(spectrum), spectrum.config.stft
     facts = [sharp(tonality.name)] if tonality.name else []

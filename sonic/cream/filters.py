@@ -15,13 +15,13 @@ import numpy as np
 from .spectrum import window
 
 # %% auto #0
-__all__ = ['BINS', 'SPREAD', 'SPARSITY', 'LONGEST', 'Filters', 'octave_filters']
+__all__ = ['BINS', 'SPREAD', 'Filters', 'octave_filters']
 
 # %% ../../nbs/cream/03_filters.ipynb #24a483be
 BINS = 36  # an octave
 SPREAD = (2 ** (2 / BINS) - 1) / (2 ** (2 / BINS) + 1)  # bandwidth over frequency: 1 / Q
-SPARSITY = 0.01  # share of a filter's magnitude that is dropped
-LONGEST = 4096  # samples, frame that slides
+_SPARSITY = 0.01  # share of a filter's magnitude that is dropped
+_LONGEST = 4096  # samples, frame that slides
 
 
 class Filters(NamedTuple):
@@ -60,16 +60,16 @@ def octave_filters(
     turned = values * np.exp(1j * np.pi * (n_fft - 1) / n_fft * (used[0] + np.arange(values.shape[1])))
     peak = turned[np.arange(BINS), np.abs(turned).argmax(axis=1)]
     turned *= (peak.conj() / np.abs(peak))[:, None]
-    slide = n_fft <= LONGEST and bool(np.abs(turned.imag).max() < 1e-6 * np.abs(turned).max())  # one may be off centre
+    slide = n_fft <= _LONGEST and bool(np.abs(turned.imag).max() < 1e-6 * np.abs(turned).max())  # one may be off centre
     return Filters(n_fft, int(used[0]), values, np.ascontiguousarray(turned.real, np.float32), spans, slide)
 
 
 def _drop_smallest(
     filters: np.ndarray,  # complex64, shape (BINS, frequencies)
 ) -> np.ndarray:  # the same, with zeros
-    "Zero the smallest values of each row that together make up `SPARSITY` of it; `librosa.util.sparsify_rows`."
+    "Zero the smallest values of each row that together make up `_SPARSITY` of it; `librosa.util.sparsify_rows`."
     size = np.abs(filters)
     rising = np.sort(size, axis=1)
     share = np.cumsum(rising / size.sum(axis=1, keepdims=True), axis=1)
-    first = np.argmin(share < SPARSITY, axis=1)
+    first = np.argmin(share < _SPARSITY, axis=1)
     return np.where(size >= rising[np.arange(len(rising)), first][:, None], filters, np.complex64(0))

@@ -18,22 +18,22 @@ from typing import Any
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
 from ..config import SonicError
-from .outcome import DIED, Outcome, late
+from .outcome import DIED, STILLBORN, Outcome, late
 from .worker import THREADS, begin, begun, finish, settle_in
 
 # %% auto #0
-__all__ = ['Call', 'end_child', 'at_worker']
+__all__ = ['at_worker']
 
 # %% ../../nbs/cream/17_guest.ipynb #d10fb889
 # A function, its arguments (the number of the item first), and its options: deadline in s and memory in GB, if any
-Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+_Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 _here = threading.local()  # a worker may have several threads, each with a child of its own
 
 
 def _child(memory: float | None) -> ProcessPoolExecutor:
     "The process of this thread of this worker, settled in as at home."
     if getattr(_here, "memory", memory) != memory:  # another run, with another limit
-        end_child()
+        _end_child()
     if not hasattr(_here, "child"):
         multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # may have children
         _here.claims, _here.memory = TemporaryDirectory(prefix="sonic-", ignore_cleanup_errors=True), memory
@@ -42,7 +42,7 @@ def _child(memory: float | None) -> ProcessPoolExecutor:
     return _here.child
 
 
-def end_child() -> None:
+def _end_child() -> None:
     "End the process of this thread of this worker."
     _here.__dict__.pop("child").shutdown(kill_workers=True)
     _here.claims.cleanup()
@@ -58,7 +58,7 @@ def _in_child(call: Callable[..., Any], args: tuple[Any, ...], options: dict[str
 
 # %% ../../nbs/cream/17_guest.ipynb #8d5853e3
 def at_worker(
-    calls: list[Call],  # of `run`
+    calls: list[_Call],  # of `run`
 ) -> list[Any]:  # of each, what it returned, or the outcome that it came to
     "What a worker of a cluster does with a few calls."
     return [_in_turn(*call) for call in calls]
@@ -71,9 +71,9 @@ def _in_turn(call: Callable[..., Any], args: tuple[Any, ...], options: dict[str,
             return _child(options.get("memory")).submit(_in_child, call, args, options).result()
         except TerminatedWorkerError:
             spent = begun(_here.claims.name)
-            end_child()
+            _end_child()
         if index in spent:  # a child that was lost before it began is not the item's fault
             if deadline is not None and spent[index] >= deadline:
                 return Outcome(index, "timed_out", reason=late(deadline))
             return Outcome(index, "crashed", reason=DIED)
-    raise SonicError("processes die before they begin; does limits.memory leave them enough?")
+    raise SonicError(STILLBORN)

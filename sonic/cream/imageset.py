@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,9 @@ from ..config import Config, SonicError, make_config
 from ..configfile import read_toml
 from .manifest import MANIFEST
 from .picture import level_range, read_levels, to_values
-from .recipe import RECIPE, recipe_of
+from .recipe import RECIPE, SECTIONS, other_views, recipe_of
 from .shard import picture_bytes
+from .track import DRAWN
 from .views import VIEWS
 from ..places import place
 
@@ -39,6 +41,7 @@ class ImageSet:
     tracks: pd.DataFrame  # a row a track, as in the manifest, indexed by track_id
     config: Config  # the recipe's settings
     whole: pd.DataFrame  # the tracks of the set that this one is a part of
+    others: tuple[str, ...] = ()  # views of other packages
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -50,35 +53,42 @@ class ImageSet:
     @property
     def views(self) -> list[str]:
         "The views that every track has."
-        return [name for name in VIEWS if self.whole[name].notna().all()]
+        return [name for name in (*VIEWS, *self.others) if self.whole[name].notna().all()]
 
     def levels(
         self,
-        view: str,
+        view: str,  # name of the view
         track_id: str | None = None,  # none: every track
     ) -> np.ndarray:  # uint8, shape (height, width), or (tracks, height, width); the top row first
-        "Pictures as they lie on disk."
+        "Pictures as they lie on disk. Raises `SonicError` for a view or a track that is not there."
         if view not in self.views:
             raise SonicError(f"{self.root} has no view {view} of every track; there are {', '.join(self.views)}")
         if track_id is None:
             size = (self.config.picture.height, self.config.picture.width)
             return np.array([self.levels(view, name) for name in self.tracks.index], np.uint8).reshape(-1, *size)
         if track_id not in self.tracks.index:
-            raise SonicError(f"no track {track_id} in {self.root}, or it could not be drawn")
+            raise SonicError(
+                f"no track {track_id} was drawn in {self.root}; if it failed, {MANIFEST} says why (reason)"
+            )
         path = str(self.tracks.at[track_id, view])
         try:
             data = io.BytesIO(picture_bytes(self.root, path))
             return read_levels(data, colormap=self.config.picture.colormap)
         except (OSError, SonicError):
-            raise SonicError(f"{path} in {self.root} cannot be read as a picture; render with verify") from None
+            raise SonicError(
+                f"{path} in {self.root} cannot be read as a picture; render again with --verify (verify=True)"
+            ) from None
 
     def values(
         self,
-        view: str,
-        track_id: str,
+        view: str,  # name of the view
+        track_id: str,  # of one of `tracks`
     ) -> np.ndarray:  # float32, shape (height, width), the lowest row first, in the unit of the view
         "A picture turned back into numbers."
         levels = self.levels(view, track_id)
+        if view in self.others:
+            low, high = (float(self.tracks[f"{view}_{end}"][track_id]) for end in ("low", "high"))
+            return to_values(levels, low=low, high=high)
         peak = float(self.tracks[f"{view}_peak"][track_id]) if view in ("mel", "fft") else 1.0
         low, high = level_range(view, peak, config=self.config)
         return to_values(levels, low=low, high=high)
@@ -105,7 +115,7 @@ class ImageSet:
 
     def classes(
         self,
-        column: str,
+        column: str,  # of labels
     ) -> list[Any]:  # sorted; the place of a label is its number
         "The labels of a column, of the whole set."
         return sorted(self._column(self.whole, column).dropna().unique())
@@ -133,28 +143,31 @@ def open_images(
     fingerprint = tables.pop("recipe", {}).get("fingerprint")
     made = make_config(tables)
     tracks = pd.read_parquet(io.BytesIO((root / MANIFEST).read_bytes())).set_index("track_id")
-    tracks = tracks[tracks["status"].isin(["done", "warned"])]
-    _check_recipe(root, fingerprint, made, tracks, config)
-    return ImageSet(root, tracks, made, tracks)
+    tracks = tracks[tracks["status"].isin(DRAWN)]
+    others = {name: by for name, by in other_views(root).items() if f"{name}_by" in tracks}
+    _check_recipe(root, fingerprint, made, tracks, config, others)
+    return ImageSet(root, tracks, made, tracks, tuple(others))
 
 # %% ../../nbs/cream/20_imageset.ipynb #009d91c7
 def _check_recipe(
-    root: Path, fingerprint: str | None, made: Config, tracks: pd.DataFrame, wanted: Config | None
+    root: Path,
+    fingerprint: str | None,
+    made: Config,
+    tracks: pd.DataFrame,
+    wanted: Config | None,
+    others: Mapping[str, str],
 ) -> None:
     "Refuse pictures whose recipe is not the one beside them, or not the one wanted."
     if fingerprint != recipe_of(made):
         raise SonicError(f"{root / RECIPE} was changed by hand, or by another version of SONIC: render again")
-    stale = int((tracks["recipe"] != fingerprint).sum())
-    if stale:
+    odd_ones = tracks["recipe"] != fingerprint
+    for name, by in others.items():
+        odd_ones |= tracks[name].notna() & (tracks[f"{name}_by"] != by)
+    if stale := int(odd_ones.sum()):
         raise SonicError(
             f"{stale} of {len(tracks)} tracks in {root} were made with another recipe than its {RECIPE}: render again"
         )
     if wanted is not None and recipe_of(wanted) != fingerprint:
         a, b = wanted.model_dump(), made.model_dump()
-        odd = [
-            f"{s}.{k} is {b[s][k]}, not {a[s][k]}"
-            for s in ("audio", "stft", *VIEWS, "picture")
-            for k in a[s]
-            if a[s][k] != b[s][k]
-        ]
+        odd = [f"{s}.{k} is {b[s][k]}, not {a[s][k]}" for s in SECTIONS for k in a[s] if a[s][k] != b[s][k]]
         raise SonicError(f"{root} was made with another recipe than the one wanted: {'; '.join(odd)}")

@@ -13,8 +13,7 @@ import numpy as np
 import scipy.fft
 
 # %% auto #0
-__all__ = ['RATE', 'Voice', 'VOICES', 'Drum', 'DRUMS', 'clock', 'noise', 'pluck', 'piano', 'bell', 'organ', 'pad', 'reed',
-           'flute', 'lead', 'pulse', 'bass', 'reese', 'kick', 'snare', 'clap', 'rim']
+__all__ = ['RATE', 'VOICES', 'DRUMS', 'clock', 'noise']
 
 # %% ../../nbs/cream/22_instruments.ipynb #8894adca
 RATE = 44100  # Hz, of everything here
@@ -46,7 +45,9 @@ def _limit(brightness: float, frequency: float) -> float:
     return min(brightness, 0.03 ** (frequency * 2 / RATE))
 
 # %% ../../nbs/cream/22_instruments.ipynb #f601e6a9
-def clock(seconds: float) -> np.ndarray:  # float32, s
+def clock(
+    seconds: float,  # s, how long
+) -> np.ndarray:  # float32, shape (n,), s
     "When each sample sounds."
     return np.arange(round(seconds * RATE), dtype=np.float32) / RATE
 
@@ -64,8 +65,13 @@ def _shape(
     return np.minimum(t / attack, 1) * np.exp(-t / decay) * let_go**2
 
 
-def noise(seconds: float, low: float, high: float, seed: int = 0) -> np.ndarray:  # float32, loudest sample 1
-    "Noise between two frequencies in Hz, whose slopes fall by 24 dB an octave."
+def noise(
+    seconds: float,  # s, how long
+    low: float,  # Hz
+    high: float,  # Hz
+    seed: int = 0,  # another seed, another noise
+) -> np.ndarray:  # float32, shape (n,), loudest sample 1
+    "Noise between two frequencies, whose slopes fall by 24 dB an octave."
     n = round(seconds * RATE)
     f = np.maximum(np.fft.rfftfreq(n, 1 / RATE), 1.0)
     gain = 1 / np.sqrt((1 + (low / f) ** 8) * (1 + (f / high) ** 8))
@@ -73,7 +79,7 @@ def noise(seconds: float, low: float, high: float, seed: int = 0) -> np.ndarray:
     return (hiss / np.abs(hiss).max()).astype(np.float32)
 
 # %% ../../nbs/cream/22_instruments.ipynb #aae64feb
-def pluck(
+def _pluck(
     frequency: float,  # Hz
     seconds: float,  # s that the note is held
     *,
@@ -96,7 +102,7 @@ def pluck(
     return (string[p : p + len(shape)] - offset[: len(shape)]).astype(np.float32) * shape * 1.6
 
 # %% ../../nbs/cream/22_instruments.ipynb #8f244cca
-def piano(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
+def _piano(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "An electric piano (frequency modulation: Chowning 1973)."
     shape = _shape(seconds, decay=1.4, release=0.15)
     angle, t = _phase(frequency, len(shape) / RATE), clock(len(shape) / RATE)
@@ -105,7 +111,7 @@ def piano(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nd
     return shape * (0.75 * body + 0.2 * brightness * tine)
 
 
-def bell(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
+def _bell(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "A soft bell that rings on after its length."
     shape = _shape(seconds, attack=0.002, decay=0.7, release=0.9)
     n, t = len(shape) / RATE, clock(len(shape) / RATE)
@@ -113,7 +119,7 @@ def bell(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nda
     return shape * (0.6 * np.sin(_phase(frequency, n) + strike) + 0.25 * np.sin(_phase(2 * frequency, n)))
 
 
-def organ(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
+def _organ(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "Drawbars at the octaves and the twelfth."
     shape = _shape(seconds, attack=0.008, release=0.06)
     angle = _phase(frequency, len(shape) / RATE)
@@ -121,7 +127,7 @@ def organ(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nd
     return shape * sum(level * np.sin(k * angle) for k, level in bars.items() if k * frequency < RATE / 2)
 
 # %% ../../nbs/cream/22_instruments.ipynb #60cb3f45
-def pad(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
+def _pad(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "Strings that swell: two saws a little out of tune with each other."
     shape = _shape(seconds, attack=min(0.3, seconds / 3), release=0.5)
     b = _limit(0.35 + 0.55 * brightness, frequency)
@@ -129,7 +135,7 @@ def pad(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndar
     return shape * 0.32 * (_saw(_phase(frequency * 1.003, n), b) + _saw(_phase(frequency * 0.997, n), b))
 
 
-def reed(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
+def _reed(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "An accordion: two reeds that beat five times a second."
     shape = _shape(seconds, attack=0.03, release=0.07)
     b = _limit(0.6 + 0.35 * brightness, frequency)
@@ -137,7 +143,7 @@ def reed(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nda
     return shape * 0.3 * (_square(_phase(frequency, n), b) + _saw(_phase(frequency + 2.5, n), b))
 
 
-def flute(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
+def _flute(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "A flute with breath in it."
     shape = _shape(seconds, attack=0.05, release=0.1)
     angle = _phase(frequency, len(shape) / RATE, vibrato=0.25)
@@ -146,7 +152,7 @@ def flute(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nd
     return shape * (0.6 * tone + 0.08 * breath)
 
 
-def lead(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
+def _lead(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "A synthesiser whose filter closes a little."
     shape = _shape(seconds, attack=0.01, release=0.1)
     fall = 0.75 + 0.25 * np.exp(-clock(len(shape) / RATE) / 0.25)
@@ -154,14 +160,14 @@ def lead(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nda
     return shape * 0.5 * _saw(_phase(frequency, len(shape) / RATE, vibrato=0.2), b)
 
 
-def pulse(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
+def _pulse(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "The square wave of a game console."
     shape = _shape(0.9 * seconds, attack=0.002, decay=0.8, release=0.02)
     b = _limit(0.85 + 0.14 * brightness, frequency)
     return shape * 0.55 * _square(_phase(frequency, len(shape) / RATE), b)
 
 # %% ../../nbs/cream/22_instruments.ipynb #9df47fe2
-def bass(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
+def _bass(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "A saw under a filter that closes, over a sine."
     shape = _shape(seconds, attack=0.005, decay=1.5, release=0.05)
     angle = _phase(frequency, len(shape) / RATE)
@@ -169,7 +175,7 @@ def bass(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nda
     return shape * (0.5 * np.sin(angle) + 0.6 * _saw(angle, b))
 
 
-def reese(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
+def _reese(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.ndarray:
     "Two saws that beat slowly, over a sine."
     shape = _shape(seconds, attack=0.015, release=0.08)
     n, b = len(shape) / RATE, 0.5 + 0.35 * brightness
@@ -177,13 +183,14 @@ def reese(frequency: float, seconds: float, *, brightness: float = 0.5) -> np.nd
     return shape * (0.6 * np.sin(_phase(frequency, n)) + 0.32 * saws)
 
 
-Voice = Callable[..., np.ndarray]
-VOICES: dict[str, Voice] = {
-    f.__name__: f for f in (pluck, piano, bell, organ, pad, reed, flute, lead, pulse, bass, reese)
+_Voice = Callable[..., np.ndarray]
+VOICES: dict[str, _Voice] = {
+    f.__name__.removeprefix("_"): f
+    for f in (_pluck, _piano, _bell, _organ, _pad, _reed, _flute, _lead, _pulse, _bass, _reese)
 }
 
 # %% ../../nbs/cream/22_instruments.ipynb #e425e5d9
-def kick(tune: float = 1.0) -> np.ndarray:
+def _kick(tune: float = 1.0) -> np.ndarray:
     "A sine that falls from 250 Hz to 48 Hz, with a click."
     t = clock(0.4)
     cycles = tune * (48 * t + 200 * 0.03 * (1 - np.exp(-t / 0.03)))
@@ -192,7 +199,7 @@ def kick(tune: float = 1.0) -> np.ndarray:
     return np.sin(_TURN * cycles) * _shape(0.2, attack=0.001, decay=0.16, release=0.2) + 0.25 * click
 
 
-def snare(tune: float = 1.0) -> np.ndarray:
+def _snare(tune: float = 1.0) -> np.ndarray:
     "A short tone under a rattle."
     t = clock(0.3)
     rattle = noise(0.3, 900 * tune, 9000, seed=1) * np.exp(-t / 0.07)
@@ -200,14 +207,14 @@ def snare(tune: float = 1.0) -> np.ndarray:
     return (0.9 * rattle + 0.5 * tone) * _shape(0.2, attack=0.001, release=0.1)
 
 
-def clap(tune: float = 1.0) -> np.ndarray:
+def _clap(tune: float = 1.0) -> np.ndarray:
     "Three bursts and a tail."
     t = clock(0.3)
     bursts = sum(np.exp(-np.maximum(t - d, 0) / (0.006 if d < 0.02 else 0.06)) * (t >= d) for d in (0, 0.011, 0.022))
     return noise(0.3, 800 * tune, 5000, seed=2) * bursts * 0.6 * _shape(0.2, attack=0.001, release=0.1)
 
 
-def rim(tune: float = 1.0) -> np.ndarray:
+def _rim(tune: float = 1.0) -> np.ndarray:
     "A stick on the rim."
     t = clock(0.12)
     wood = np.sin(_TURN * 1700 * tune * t) + 0.6 * np.sin(_TURN * 830 * tune * t)
@@ -224,12 +231,12 @@ def _cymbal(seconds: float, low: float, decay: float, level: float) -> Callable[
     return cymbal
 
 
-Drum = Callable[..., np.ndarray]
-DRUMS: dict[str, Drum] = {
-    "kick": kick,
-    "snare": snare,
-    "clap": clap,
-    "rim": rim,
+_Drum = Callable[..., np.ndarray]
+DRUMS: dict[str, _Drum] = {
+    "kick": _kick,
+    "snare": _snare,
+    "clap": _clap,
+    "rim": _rim,
     "hat": _cymbal(0.09, 7000, 0.025, 0.6),
     "open": _cymbal(0.35, 6500, 0.12, 0.5),
     "shaker": _cymbal(0.11, 4500, 0.035, 0.4),

@@ -19,12 +19,12 @@ from typing import Any
 
 from ..config import SonicError
 from .bar import shown
-from .outcome import DIED, Brake, Halted, Outcome, attempt, braked, late, within
+from .outcome import DIED, STILLBORN, Brake, Halted, Outcome, attempt, braked, late, within
 from .worker import THREADS, begun, one_thread, settle_in
 from ..files import file_stamp
 
 # %% auto #0
-__all__ = ['Work', 'DEATHS', 'check_jobs', 'time_for', 'run']
+__all__ = ['Work', 'check_jobs', 'time_for', 'run']
 
 # %% ../../nbs/cream/16_jobs.ipynb #9f6c98f4
 Work = Callable[[Any], Any]  # an importable function of one item
@@ -80,9 +80,7 @@ def _pooled(task: _Task, left: dict[int, None], jobs: int) -> Generator[Outcome,
             if not flight:
                 lost = {index: spent for index, spent in begun(claims).items() if index in left}
                 if broken and not lost and len(left) == before:
-                    raise SonicError(
-                        "the worker processes die before they begin; does limits.memory leave them enough?"
-                    )
+                    raise SonicError(STILLBORN)
                 return lost
             for future in wait(flight, return_when=FIRST_COMPLETED).done:
                 index = flight.pop(future)
@@ -133,7 +131,7 @@ def _one_by_one(task: _Task, suspects: dict[int, None]) -> Iterator[Outcome]:
             yield Outcome(index, "timed_out" if timed_out else "crashed", reason=reason)
 
 # %% ../../nbs/cream/16_jobs.ipynb #5bd63efa
-DEATHS = {"BrokenProcessPool", "KilledWorker", "WorkerCrashedError", "OutOfMemoryError", "NodeDiedError"}
+_DEATHS = {"BrokenProcessPool", "KilledWorker", "WorkerCrashedError", "OutOfMemoryError", "NodeDiedError"}
 
 
 def _elsewhere(task: _Task, jobs: int | None) -> Iterator[Outcome]:
@@ -154,7 +152,7 @@ def _survived(task: _Task, left: dict[int, None], sent: list[int], jobs: int | N
     try:
         yield from _spread(task, left, sent, jobs)
     except Exception as error:
-        if type(error).__name__ not in DEATHS:
+        if type(error).__name__ not in _DEATHS:
             raise
         return False
     return True
@@ -186,8 +184,8 @@ def _tried(function: Work, index: int, item: Any, **limits: float | None) -> Out
 def check_jobs(
     jobs: int | None,  # wanted; none: one a core
     *,
-    least: int = 1,
-) -> int:
+    least: int = 1,  # processes; 0: this one may do the work itself
+) -> int:  # processes
     "The number of processes. Raises `SonicError` if there would be too few."
     if jobs is not None and jobs < least:
         raise SonicError(f"jobs={jobs} must be at least {least}")
@@ -209,7 +207,7 @@ def time_for(
 
 def run(
     function: Work,  # of one item; importable, so that a worker can find it
-    items: Sequence[Any],
+    items: Sequence[Any],  # what the function takes, one at a time; a worker must be able to receive it
     *,
     jobs: int | None = None,  # processes; 0: this one; none: one a core, or as many as a cluster has
     progress: str | bool = True,  # a word for the bar, or no bar

@@ -15,7 +15,7 @@ from .chroma import PITCH_CLASSES, chroma_view
 from .spectrum import Spectrum
 
 # %% auto #0
-__all__ = ['PROFILES', 'KEYS', 'NAMES', 'FLAT', 'Key', 'correlations', 'key']
+__all__ = ['PROFILES', 'KEYS', 'NAMES', 'Key', 'correlations', 'key']
 
 # %% ../../nbs/cream/09_key.ipynb #3d21fdce
 PROFILES = {  # shares of the twelve semitones from the tonic: Albrecht and Shanahan 2013, doi 10.1525/mp.2013.31.1.59
@@ -26,7 +26,7 @@ KEYS = tuple((tonic, mode) for mode in PROFILES for tonic in PITCH_CLASSES)  # C
 NAMES = tuple(f"{tonic} {mode}" for tonic, mode in KEYS)
 
 # %% ../../nbs/cream/09_key.ipynb #ae0e4a42
-FLAT = 0.15  # standard deviation of the twelve pitch classes, as a share of their mean, under which there is no key
+_FLAT = 0.15  # standard deviation of the twelve pitch classes, as a share of their mean, under which there is no key
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def correlations(
 ) -> np.ndarray:  # shape (24,), for each of `KEYS`, -1 to 1; 0 if there is no key to find
     "How well each key fits (Krumhansl 1990, Cognitive Foundations of Musical Pitch, ch. 4)."
     classes = chroma_view(spectrum).values.mean(axis=1, dtype=np.float64)
-    if classes.std() <= FLAT * classes.mean():
+    if classes.std() <= _FLAT * classes.mean():
         return np.zeros(len(KEYS))
     rows = np.array([np.roll(profile, tonic) for profile in PROFILES.values() for tonic in range(12)])
     return np.corrcoef(classes, rows)[0, 1:]

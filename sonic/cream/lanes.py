@@ -168,17 +168,18 @@ _POWERS = _in_lanes(_emit_powers, arguments=9)
     "float32[:, ::1], int64, int64)"
 )
 def transform(
-    pieces: Any,
-    places: Any,
-    window: Any,
-    radices: Any,
-    turns: Any,
-    last_turns: Any,
-    work: Any,
-    out: Any,
-    start: int,
-    stop: int,
+    pieces: Any,  # float32, shape (hop_length, m): the samples from the first frame on, a hop a column
+    places: Any,  # int64, shape (n_fft,): where the samples of the first frame lie in `pieces`
+    window: Any,  # float64, shape (n_fft,)
+    radices: Any,  # int64, shape (passes,), as `passes` gives them
+    turns: Any,  # float64, shape (n,), as `passes` gives them
+    last_turns: Any,  # float64, shape (n_fft // 2 + 2,), as `passes` gives them
+    work: Any,  # float64, shape (4, n_fft // 2 * LANES) or wider: room to work in
+    out: Any,  # float32, shape (1 + n_fft // 2, frames): where the power goes
+    start: int,  # first frame to be done
+    stop: int,  # frame behind the last to be done, at least `LANES` further
 ) -> None:
+    "Power of the Fourier transforms of some frames: Stockham's algorithm (van Loan 1992, doi 10.1137/1.9781611970999, 1.7)."
     half, frames, samples, power = len(window) // 2, out.shape[1], pieces.reshape(-1), out.reshape(-1)
     for begin in range(start, stop, LANES):
         frame = min(begin, stop - LANES)  # the last eight may begin among those before
@@ -217,10 +218,8 @@ def transform(
 @lru_cache(maxsize=8)
 def passes(
     half: int,  # complex numbers that are transformed, a power of two from 4
-) -> tuple[
-    np.ndarray, np.ndarray, np.ndarray
-]:  # int64; float64: cosines and sines in the order in which they are wanted
-    "The radix of each pass; the turns of the butterflies, and those of the last step."
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # int64, shape (passes,); float64, shape (n,); shape (half + 2,)
+    "The radix of each pass, and cosines and sines in the order in which they are wanted: by butterflies, by the last step."
     bits, turns, length = half.bit_length() - 1, [], half
     fours = -bits % 3
     radices = [8] * ((bits - 2 * fours) // 3) + [4] * fours

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['FMA_LABELS', 'LAYOUTS', 'TABLES', 'PLAYLISTS', 'Layout', 'read_layout', 'music4all_labels', 'fma_labels',
-           'jamendo_labels', 'open_collection', 'find_layout']
+__all__ = ['LAYOUTS', 'TABLES', 'PLAYLISTS', 'Layout', 'open_collection', 'find_layout']
 
 # %% ../../nbs/cream/17_layouts.ipynb #cd3e433c
 @dataclass(frozen=True)
@@ -40,21 +39,27 @@ class Layout:
     make_id: Callable[[str], str]  # from group `id` to the makers' id
     labels: Callable[[Path], pd.DataFrame] | None = None  # reads the table; the index is the makers' id
 
-    def find_table(self, folder: Path) -> Path | None:
-        "The first table of labels in the folder or beside it; none if there is none."
+    def find_table(
+        self,
+        folder: Path,  # of the data set, or of its audio
+    ) -> Path | None:  # none if there is no table
+        "The first table of labels in the folder or beside it."
         with told(folder):
             hits = (sorted(base.glob(table)) for base in (folder, folder.parent) for table in self.tables)
             return next((hit[0] for hit in hits if hit), None)
 
-    def find_track(self, path: str) -> dict[str, str] | None:
-        "Id and labels (`track_id`, ...) from the path of a file, the data set's folder first; none if it is no track."
+    def find_track(
+        self,
+        path: str,  # of a file, beginning with the name of the data set's folder
+    ) -> dict[str, str] | None:  # track_id and labels; none if it is no track
+        "What the path of a file says."
         if not (match := re.search(self.track, path)):
             return None
         labels = match.groupdict()
         return {"track_id": self.make_id(labels.pop("id"))} | labels
 
 # %% ../../nbs/cream/17_layouts.ipynb #bbbfba7b
-def read_layout(
+def _read_layout(
     folder: str | os.PathLike[str],  # of the data set, or of its audio if the table lies beside that; or its URL
     name: str,  # a key of `LAYOUTS`
     *,
@@ -70,7 +75,7 @@ def read_layout(
     table = layout.find_table(home)
     if not rows or (layout.tables and not table):
         lacks = f"table {' or '.join(layout.tables)}" if rows else f"audio whose path matches {layout.track}"
-        raise SonicError(f"{folder} is not laid out like {name}: it has no {lacks}")
+        raise SonicError(f"{folder} is not laid out like {name}: it has no {lacks}; leave layout out to have it found")
     tracks = pd.DataFrame(list(rows.values()))
     ids, paths = tracks["track_id"].tolist(), [locate(file, root=root) for file in rows]
     notes = {f"not a track of {name}": [file for file in files if file not in rows]}
@@ -83,7 +88,7 @@ def read_layout(
     return make_collection(tracks, ids=ids, paths=paths, root=root, source=str(folder), skipped=skipped)
 
 # %% ../../nbs/cream/17_layouts.ipynb #80aed2b5
-def music4all_labels(table: Path) -> pd.DataFrame:
+def _music4all_labels(table: Path) -> pd.DataFrame:
     "The tables of Music4All as one, a row an id."
     import pandas as pd
 
@@ -96,7 +101,7 @@ def music4all_labels(table: Path) -> pd.DataFrame:
     return labels
 
 # %% ../../nbs/cream/17_layouts.ipynb #e53477e4
-FMA_LABELS = {
+_FMA_LABELS = {
     "title": ("track", "title"),
     "artist": ("artist", "name"),
     "album": ("album", "title"),
@@ -106,20 +111,20 @@ FMA_LABELS = {
 }
 
 
-def fma_labels(table: Path) -> pd.DataFrame:
+def _fma_labels(table: Path) -> pd.DataFrame:
     "What `tracks.csv` of FMA says of each track, as text."
     import pandas as pd
 
     every = pd.read_csv(
         io.StringIO(read_text(table)), header=[0, 1], index_col=0, dtype=str, keep_default_na=False, na_values=[""]
     )
-    return pd.DataFrame({label: every[column] for label, column in FMA_LABELS.items() if column in every})
+    return pd.DataFrame({label: every[column] for label, column in _FMA_LABELS.items() if column in every})
 
 # %% ../../nbs/cream/17_layouts.ipynb #3d52dd6c
 _JAMENDO = "autotagging*.tsv"
 
 
-def jamendo_labels(table: Path) -> pd.DataFrame:
+def _jamendo_labels(table: Path) -> pd.DataFrame:
     "What all the tables of MTG-Jamendo in a folder say of each track."
     import pandas as pd
 
@@ -155,19 +160,19 @@ LAYOUTS = {
         tables=("id_information.csv", "id_genres.csv"),
         track=r"(?:^|/)audios/(?P<id>\w+)\.\w+$",
         make_id=str,
-        labels=music4all_labels,
+        labels=_music4all_labels,
     ),
     "fma": Layout(
         tables=("fma_metadata/tracks.csv",),
         track=r"(?:^|/)\d{3}/(?P<id>\d{6})\.\w+$",
         make_id=lambda number: str(int(number)),
-        labels=fma_labels,
+        labels=_fma_labels,
     ),
     "jamendo": Layout(
         tables=(_JAMENDO, f"data/{_JAMENDO}"),
         track=r"(?:^|/)\d\d/(?P<id>\d+)(?:\.low)?\.\w+$",
         make_id=lambda number: f"track_{int(number):07}",
-        labels=jamendo_labels,
+        labels=_jamendo_labels,
     ),
     "gtzan": Layout(
         tables=(),
@@ -182,9 +187,7 @@ PLAYLISTS = (".m3u", ".m3u8")
 
 
 def open_collection(
-    source: str
-    | os.PathLike[str]
-    | pd.DataFrame,  # folder, audio file, table (.csv, .tsv, .parquet) or playlist (.m3u, .m3u8), or the URL of one; or a table of paths
+    source: str | os.PathLike[str] | pd.DataFrame,  # folder, audio file, table or playlist, or its URL; or a table
     *,
     layout: str | None = None,  # music4all, fma, jamendo, gtzan or folder; none: found out
     tags: bool = True,  # read the tags of the files where no table gives labels; behind a URL they are never read
@@ -204,7 +207,7 @@ def open_collection(
         found = find_audio(where)
         name = layout or find_layout(where, found=found)
         if name != "folder":
-            return read_layout(where, name, found=found)
+            return _read_layout(where, name, found=found)
         return read_folder(where, tags=tags, genre_from_folder=genre_from_folder, found=found)
     suffix = suffix_of(where)
     if suffix in TABLES:

@@ -19,14 +19,14 @@ import numpy as np
 
 from ..config import Config
 from .amplitude import fft_view
-from .audio import Clip, load
+from .audio import Clip, asked_for, load
 from .blocks import SIZE, Block, Columns, Save, Tunings, chroma_frames, cut, decoded, growing
 from .chroma import chroma_view
 from .mel import mel_view
 from .picture import Picture, fit, level_range, peak_of, picture, to_levels
 from .spectrum import Axis, Spectrum, View
 from .tempogram import RANGE, local_autocorrelation, mean_rise, onset_delay, onset_levels
-from .views import VIEWS, check_views
+from .views import VIEWS, check_views, view_of
 
 # %% auto #0
 __all__ = ['LONG', 'Drawn', 'draw_long']
@@ -113,9 +113,9 @@ def draw_long(
     *,
     config: Config | None = None,  # settings; none: the defaults
     arrays: Mapping[str, Path] | None = None,  # by view, the .npy files its values go to
-) -> Drawn | Clip:
+) -> Drawn | Clip:  # a clip: it is not that long, and this is all of it
     "Pictures of a track that lasts longer than `LONG`, drawn in blocks; any other is read and handed on."
-    config, names = config or Config(), check_views(VIEWS if only is None else only)
+    config, names = config or Config(), check_views(VIEWS if only is None else only, others=True)
     rate, notes, held, length = config.audio.sample_rate, list[str](), deque[np.ndarray](), 0
     sound = decoded(path, config=config, notes=notes)
     for part in sound:
@@ -126,11 +126,14 @@ def draw_long(
     else:
         return Clip(np.concatenate(held), rate, tuple(notes))
     begin = (held.popleft() for _ in range(len(held)))  # let go of, one after the other
-    tunings = Tunings(config) if "chroma" in names and config.chroma.tuning is None else None
+    asked, tunings = config, Tunings(config) if "chroma" in names and config.chroma.tuning is None else None
     whole = _survey(cut(chain(begin, sound), config=config), names, tunings)
     if tunings:
         config = config.replace(**{"chroma.tuning": _tuning(path, tunings, config)})
-    drawn, peaks = _draw(path, names, whole, config=config, arrays=arrays or {})
+    own, strange = ([name for name in names if (name in VIEWS) == ours] for ours in (True, False))
+    drawn, peaks = _draw(path, own, whole, config=config, arrays=arrays or {})
+    if strange:
+        drawn |= _others(path, strange, config=asked, arrays=arrays or {})
     return Drawn(drawn, peaks, whole.samples / rate, rate, tuple(notes), whole.silent)
 
 
@@ -177,14 +180,30 @@ def _draw(
 # %% ../../nbs/cream/12_long.ipynb #e640435d
 def _fft(path: str | os.PathLike[str], whole: _Whole, config: Config) -> View:
     "The spectrum of a whole track; `fft_view` is the oracle."
-    audio, n_fft = config.audio, config.stft.n_fft
     if config.fft.kind == "clip":
-        longest = 3600 * config.limits.hours
-        return fft_view(Spectrum(load(path, audio.sample_rate, audio.offset, audio.duration, longest), config))
-    hertz = np.fft.rfftfreq(n_fft, 1 / audio.sample_rate)
-    middle = Axis("time", "s", np.array([whole.samples / audio.sample_rate / 2]))
+        return fft_view(_held(path, config))
+    hertz = np.fft.rfftfreq(config.stft.n_fft, 1 / config.audio.sample_rate)
+    middle = Axis("time", "s", np.array([whole.samples / config.audio.sample_rate / 2]))
     values = np.asarray(whole.amplitudes / whole.frames, np.float32)[:, None]
     return View("fft", values, "amplitude", Axis("frequency", "Hz", hertz), middle)
+
+
+def _held(path: str | os.PathLike[str], config: Config) -> Spectrum:
+    "A whole track."
+    return Spectrum(load(path, **asked_for(config)), config)
+
+
+def _others(
+    path: str | os.PathLike[str], names: list[str], *, config: Config, arrays: Mapping[str, Path]
+) -> dict[str, Picture]:
+    "Pictures of the views of other packages."
+    made, spectrum = dict[str, Picture](), _held(path, config)
+    for name in names:
+        view = view_of(spectrum, name)
+        made[name] = picture(view, config=config)
+        with growing(arrays.get(name), rows=len(view.values), frames=view.values.shape[1]) as keep:
+            keep(view.values)
+    return made
 
 
 def _mel_picture(values: np.ndarray, peak: float, *, config: Config) -> Picture:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .collection import TAGS
 from .outcome import Outcome
-from .shard import array_path
+from .shard import array_path, other_facts
+from .shardlist import Row
 from .track import Track
 from .views import VIEWS
 from ..files import file_stamp, path_text, user_cache, write_file
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['MANIFEST', 'JOURNAL', 'LOCK', 'LABELS', 'FAILED', 'COLUMNS', 'Row', 'state_folder', 'read_rows', 'settle',
-           'write_manifest', 'label_table']
+__all__ = ['MANIFEST', 'JOURNAL', 'LOCK', 'LABELS', 'FAILED', 'COLUMNS', 'state_folder', 'read_rows', 'settle', 'write_manifest',
+           'label_table']
 
 # %% ../../nbs/cream/18_manifest.ipynb #1fe22708
 MANIFEST, JOURNAL, LOCK, LABELS = "manifest.parquet", ".journal.jsonl", ".lock", "metadata.jsonl"
@@ -35,11 +37,9 @@ COLUMNS = ["track_id", "path", "status", "reason", "seconds", "sample_rate", *VI
 COLUMNS += ["bytes", "modified", "sound_hash"]  # of the sound file
 COLUMNS += [*(f"{name}_hash" for name in VIEWS), "shard"]  # of the pictures, and where they are packed, if they are
 
-Row = dict[str, Any]  # of the manifest, by column
-
 
 def state_folder(
-    out: Path,
+    out: Path,  # folder that `render` writes
 ) -> Path:  # of this machine
     "Where the journal and the lock of an output lie: in it; for one at a URL, where nothing can be appended, in the cache."
     if not is_remote(out):
@@ -48,7 +48,7 @@ def state_folder(
 
 
 def read_rows(
-    out: Path,
+    out: Path,  # folder that `render` writes
 ) -> tuple[dict[str, Row], int]:  # by track; and how many lines of the journal are damaged
     "The rows of earlier runs: those of the manifest, and those that a journal still holds."
     import pyarrow.parquet
@@ -64,19 +64,20 @@ def read_rows(
 
 # %% ../../nbs/cream/18_manifest.ipynb #20a71447
 def settle(
-    track: Track,
-    outcome: Outcome,
+    track: Track,  # as it was planned
+    outcome: Outcome,  # of drawing it
     rows: dict[str, Row],  # where it is entered
     *,
-    out: Path,
-    recipe: str,
+    out: Path,  # folder that `render` writes
+    recipe: str,  # fingerprint of the settings that it was drawn with
+    others: Collection[str] = (),  # views of other packages that the set has
 ) -> Row:  # for the journal
     "Enter what became of a track; an earlier picture under another name goes."
     before = rows.get(track.track_id, {"recipe": recipe})
     row = before | {"track_id": track.track_id, "path": path_text(track.path)}
     if outcome.status == "done":
         row |= outcome.value | {"recipe": recipe}
-        for name in VIEWS:
+        for name in track.pictures:
             if before.get(name) and before[name] != row[name] and not before.get("shard"):
                 (out / before[name]).unlink(missing_ok=True)
                 (out / array_path(before[name])).unlink(missing_ok=True)
@@ -84,25 +85,33 @@ def settle(
         same = file_stamp(track.path) == track.stamp  # else it was still being written, or went and may come back
         stamp = {"bytes": None, "modified": None} | (track.stamp if same else {})
         row |= {"status": outcome.status, "reason": outcome.reason} | stamp
-        if not any(row.get(name) for name in VIEWS):
+        if not any(row.get(name) for name in (*VIEWS, *others)):
             row["recipe"] = recipe
     rows[track.track_id] = row
-    return dict.fromkeys(COLUMNS) | {key: value for key, value in row.items() if key in COLUMNS or key in TAGS}
+    columns = _columns(others)
+    return dict.fromkeys(columns) | {key: value for key, value in row.items() if key in columns or key in TAGS}
+
+
+def _columns(others: Collection[str]) -> list[str]:
+    "The columns of a manifest that are no labels."
+    return [*COLUMNS, *others, *other_facts(others)]
 
 # %% ../../nbs/cream/18_manifest.ipynb #bc6efade
 def write_manifest(
-    out: Path,
+    out: Path,  # folder that `render` writes
     tracks: pd.DataFrame,  # the collection
-    rows: dict[str, Row],
-) -> pd.DataFrame:
+    rows: dict[str, Row],  # by track, those of earlier runs too
+    *,
+    others: Collection[str] = (),  # views of other packages that the set has
+) -> pd.DataFrame:  # the manifest: columns `COLUMNS`, then the labels
     "Write the manifest, and a table of labels for each view; the journal is not needed any more."
-    table = _table(tracks, rows)
+    table = _table(tracks, rows, others)
     data, journal = table.to_parquet(index=False), state_folder(out) / JOURNAL
     if not journal.exists() and (out / MANIFEST).exists() and (out / MANIFEST).read_bytes() == data:
         return table  # nothing is new
     write_file(out / MANIFEST, data, durable=True)
-    labels = [name for name in table if name not in COLUMNS]
-    for name in VIEWS:
+    labels = [name for name in table if name not in _columns(others)]
+    for name in (*VIEWS, *others):
         shown = table[table[name].notna() & table["shard"].isna()]
         if len(shown):
             listed = shown[["track_id", *labels]]
@@ -116,30 +125,32 @@ def write_manifest(
 
 def label_table(
     tracks: pd.DataFrame,  # the collection
-    rows: dict[str, Row],
+    rows: dict[str, Row],  # by track, those of earlier runs too
+    *,
+    others: Collection[str] = (),  # views of other packages that the set has
 ) -> pd.DataFrame:  # indexed by track_id: the collection, then the tracks of earlier runs
     "The labels of all tracks; one that the collection does not know any more is kept."
     import pandas as pd
 
-    order = dict.fromkeys([*tracks["track_id"], *rows])
-    kept = dict.fromkeys(name for row in rows.values() for name in row if name not in COLUMNS)
+    order, facts = dict.fromkeys([*tracks["track_id"], *rows]), {*_columns(others)}
+    kept = dict.fromkeys(name for row in rows.values() for name in row if name not in facts)
     columns: dict[str, list[Any]] = {}
     for name in dict.fromkeys([*tracks, *(name for name in TAGS if name in kept), *kept]):
-        if name not in COLUMNS:
+        if name not in facts:
             given = tracks[name].astype(object).where(tracks[name].notna(), None) if name in tracks else []
             fresh = dict(zip(tracks["track_id"], given, strict=False))
             columns[name] = [rows.get(key, {}).get(name) if fresh.get(key) is None else fresh[key] for key in order]
     return pd.DataFrame(columns, index=pd.Index([*order], name="track_id", dtype=object), dtype=object)
 
 
-def _table(tracks: pd.DataFrame, rows: dict[str, Row]) -> pd.DataFrame:
+def _table(tracks: pd.DataFrame, rows: dict[str, Row], others: Collection[str]) -> pd.DataFrame:
     "Rows with their labels."
     import pandas as pd
 
-    labels = label_table(tracks, rows)
+    labels = label_table(tracks, rows, others=others)
     order = [name for name in labels.index if name in rows]
     # as objects, because a column of numbers with a gap would become floating point, too coarse for nanoseconds
-    table = pd.DataFrame([rows[name] for name in order], columns=COLUMNS, dtype=object)
+    table = pd.DataFrame([rows[name] for name in order], columns=_columns(others), dtype=object)
     for column in labels:
         table[column] = labels[column].loc[order].to_numpy()
     table = table.where(table.notna(), None)  # what is missing is so in one way, whether it was read back or not

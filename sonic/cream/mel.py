@@ -25,10 +25,10 @@ _RATIO = np.log(6.4) / 27  # Slaney: natural logarithm of frequency a mel above 
 
 
 def hz_to_mel(
-    hz: np.ndarray | float,  # Hz
+    hz: np.ndarray | float,  # Hz, of any shape
     *,
     scale: str = "slaney",  # slaney (Auditory Toolbox, 1998) or htk (The HTK Book, 5.4)
-) -> np.ndarray:  # mel
+) -> np.ndarray:  # mel, of the same shape
     "Frequencies on the mel scale."
     hz = np.asarray(hz, float)
     if scale == "htk":
@@ -37,10 +37,10 @@ def hz_to_mel(
 
 
 def mel_to_hz(
-    mel: np.ndarray | float,  # mel
+    mel: np.ndarray | float,  # mel, of any shape
     *,
     scale: str = "slaney",  # slaney or htk
-) -> np.ndarray:  # Hz
+) -> np.ndarray:  # Hz, of the same shape
     "Frequencies of points on the mel scale."
     mel = np.asarray(mel, float)
     if scale == "htk":
@@ -118,7 +118,7 @@ def _to_db(level: np.ndarray) -> np.ndarray:
 
 def mel_levels(
     spectrum: Spectrum,  # of the clip
-    settings: MelSettings,
+    settings: MelSettings,  # of the bands
     *,
     allow_empty: bool = False,  # whether a band may lie between two frequencies, and so read silence
 ) -> np.ndarray:  # float32, shape (frames, n_mels), dB re power 1; not to be written to

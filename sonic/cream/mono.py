@@ -15,9 +15,10 @@ from ..compiled import compiled
 from ..config import SonicError
 
 # %% auto #0
-__all__ = ['LOUDEST', 'to_mono']
+__all__ = ['NOT_FINITE', 'LOUDEST', 'to_mono']
 
 # %% ../../nbs/cream/00_mono.ipynb #045553a9
+NOT_FINITE = "holds samples that are not finite numbers (NaN or infinity)"
 LOUDEST = 16  # times full scale: more than any decoder overshoots
 
 
@@ -37,12 +38,12 @@ def _mix(bits: Any, block: Any, out: Any) -> Any:
 def to_mono(
     block: np.ndarray,  # float32, shape (n, channels)
 ) -> np.ndarray:  # float32, shape (n,), a new array
-    "The mean of the channels; `librosa.to_mono` is the oracle."
+    "The mean of the channels; `librosa.to_mono` is the oracle. Raises `SonicError` for NaN, infinity, or what is too loud."
     block = np.require(block, np.float32, ["C", "W"])
     mono = np.empty(len(block), np.float32)
     peak = np.uint32(_mix(block.reshape(-1).view(np.uint32), block, mono)).view(np.float32)
     if not np.isfinite(peak):
-        raise SonicError("holds samples that are not finite numbers (NaN or infinity)")
+        raise SonicError(NOT_FINITE)
     if peak > LOUDEST:
         raise SonicError(f"samples reach {peak:.3g} times full scale; at most {LOUDEST} is taken for sound")
     if block.shape[1] == 1:

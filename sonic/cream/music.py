@@ -28,14 +28,13 @@ from .instruments import DRUMS, RATE, VOICES, clock, noise
 from ..files import file_stem, write_file
 
 # %% auto #0
-__all__ = ['VERSION', 'FORMATS', 'play', 'reverb', 'master', 'synthesise', 'write_song', 'encode', 'Song', 'compose', 'form',
-           'plan']
+__all__ = ['VERSION', 'FORMATS', 'synthesise', 'write_song', 'encode', 'plan']
 
 # %% ../../nbs/cream/25_music.ipynb #a9771b4d
-_all_ = ["Song", "compose", "form", "plan"]  # to be found here too
+_all_ = ["plan"]  # to be found here too, as what `write_song` starts from
 
 # %% ../../nbs/cream/25_music.ipynb #a0bfa61f
-def play(
+def _play(
     mix: np.ndarray,  # float32, shape (n, 2), changed in place
     sound: np.ndarray,  # float32, shape (m,)
     *,
@@ -50,7 +49,7 @@ def play(
     room += sound[: len(room), None] * np.array([level * np.cos(angle), level * np.sin(angle)], np.float32)
 
 # %% ../../nbs/cream/25_music.ipynb #463729f7
-def reverb(
+def _reverb(
     mix: np.ndarray,  # float32, shape (n, 2)
     *,
     seconds: float = 1.5,  # until the echo has fallen by 60 dB
@@ -69,17 +68,17 @@ def reverb(
     return out[: len(mix)]
 
 # %% ../../nbs/cream/25_music.ipynb #0eda91a7
-def master(
+_MEAN, _PEAK = -16.0, -1.0  # dB re full scale: root mean square of what goes into the curve, and the highest sample
+
+
+def _master(
     mix: np.ndarray,  # float32, shape (n, 2)
-    *,
-    level: float = -16.0,  # dB re full scale: root mean square of what goes into the curve
-    peak: float = -1.0,  # dB re full scale: the highest sample
 ) -> np.ndarray:  # float32, shape (n, 2), in [-1, 1]
     "A finished track: no offset, even loudness, no clipping."
     mix = mix - mix.mean(axis=0)
     power = np.mean(np.square(mix, dtype=np.float64))
-    mix = np.tanh(mix * np.float32(10 ** (level / 20) / np.sqrt(max(power, 1e-12))))
-    return mix * np.float32(10 ** (peak / 20) / max(np.abs(mix).max(), 1e-6))
+    mix = np.tanh(mix * np.float32(10 ** (_MEAN / 20) / np.sqrt(max(power, 1e-12))))
+    return mix * np.float32(10 ** (_PEAK / 20) / max(np.abs(mix).max(), 1e-6))
 
 # %% ../../nbs/cream/25_music.ipynb #d5dc24e9
 _LEVELS = {
@@ -96,7 +95,7 @@ def _loudness(voice: str) -> float:
 
 
 def synthesise(
-    song: Song,
+    song: Song,  # as `plan` gives it, or one of your own
     *,
     sample_rate: int = RATE,  # Hz
     own: Hand | None = None,  # how it is played; none: as its artist plays
@@ -108,14 +107,14 @@ def synthesise(
     buses = {name: np.zeros((n, 2), np.float32) for name in ("drums", "tones", "driven")}
     _perform(notes, buses, own=own, driven="comp" if style.drive else "")
     tones = buses["tones"] + _drive(buses["driven"], style.drive)
-    tones += style.room * reverb(tones, seconds=own.room)
+    tones += style.room * _reverb(tones, seconds=own.room)
     if style.pump:
         tones *= (1 - style.pump * _pump([note.start for note in notes if note.part == "kick"], n))[:, None]
-    mix = tones + buses["drums"] + 0.4 * style.room * reverb(buses["drums"], seconds=0.6)
+    mix = tones + buses["drums"] + 0.4 * style.room * _reverb(buses["drums"], seconds=0.6)
     if style.crackle:
         mix += style.crackle * _dust(n, song.seed)[:, None]
     fade = np.clip((n - np.arange(n, dtype=np.float32)) / (min(0.6, song.seconds / 10) * RATE), 0, 1)
-    sound = master(mix * fade[:, None])
+    sound = _master(mix * fade[:, None])
     return sound if sample_rate == RATE else soxr.resample(sound, RATE, sample_rate)
 
 # %% ../../nbs/cream/25_music.ipynb #c45a7109
@@ -129,7 +128,7 @@ def _perform(notes: list[Note], buses: dict[str, np.ndarray], *, own: Hand, driv
         if key not in cache:
             cache[key] = _sound(voice, note, own)
         bus = "drums" if note.part in DRUMS else "driven" if note.part == driven else "tones"
-        play(
+        _play(
             buses[bus],
             cache[key],
             at=note.start,
@@ -173,12 +172,12 @@ FORMATS = {"mp3": ("MP3", "MPEG_LAYER_III"), "flac": ("FLAC", "PCM_16"), "ogg": 
 
 
 def write_song(
-    song: Song,
-    folder: str | os.PathLike[str],
+    song: Song,  # as `plan` gives it, or one of your own
+    folder: str | os.PathLike[str],  # made if need be
     *,
     format: str = "mp3",  # mp3, flac or ogg
 ) -> Path:  # of the file
-    "Write a song as a tagged audio file, unless it is there already."
+    "Write a song as a tagged audio file, unless it is there already. Raises `SonicError` for a format that is none of these."
     if format not in FORMATS:
         raise SonicError(f"format={format} must be one of {', '.join(FORMATS)}")
     path = Path(folder, f"{file_stem(f'{song.artist} - {song.title}')}.{format}")

@@ -8,51 +8,50 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/oc
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import soxr
 import torch
 
-from ..config import SonicError
-from .constantq import BINS, HANN_BANDWIDTH, OCTAVES, SPREAD, octave_filters, pitches
+from .constantq import Step, plan_octaves
+from .filters import BINS, SPREAD, octave_filters
 from .ondevice import frame_spectra
 
 # %% auto #0
-__all__ = ['REACH', 'PIECE', 'low_pass', 'halve', 'Step', 'batch_constant_q']
+__all__ = ['halve', 'batch_constant_q']
 
 # %% ../../nbs/cream/12_octaves.ipynb #a70b149c
-REACH = 100  # outputs to either side that a sample is heard in
+_REACH = 100  # outputs to either side that a sample is heard in
 
 
 @lru_cache(maxsize=4)
-def low_pass(
+def _low_pass(
     factor: int,  # of the rates: 2, 4, 8, ...
 ) -> np.ndarray:  # float64, shape (2 * REACH * factor + 1,)
     "The weights that soxr gives to the samples around an output, measured."
-    weights = np.zeros(2 * REACH * factor + 1)
-    middle = 4 * REACH
+    weights = np.zeros(2 * _REACH * factor + 1)
+    middle = 4 * _REACH
     clicks = np.eye(
         2 * middle * factor, factor, -middle * factor, dtype=np.float32
     )  # a channel a click, a sample apart
     heard = soxr.resample(clicks, factor, 1, quality="soxr_hq")
     for phase in range(factor):
-        outputs = np.arange(middle - REACH + (phase > 0), middle + REACH + 1)
-        weights[(outputs - middle) * factor - phase + REACH * factor] = heard[outputs, phase]
+        outputs = np.arange(middle - _REACH + (phase > 0), middle + _REACH + 1)
+        weights[(outputs - middle) * factor - phase + _REACH * factor] = heard[outputs, phase]
     return (weights + weights[::-1]) / 2
 
 # %% ../../nbs/cream/12_octaves.ipynb #ea4c644d
-PIECE = 8192  # samples transformed at a time
+_PIECE = 8192  # samples transformed at a time
 
 
 @lru_cache(maxsize=4)
 def _beginning(
     factor: int,  # of the rates: 2, 4, 8, ...
 ) -> np.ndarray:  # float64, shape (4 * factor, REACH)
-    "What the first samples add to the first outputs, beyond the weights of `low_pass`."
-    weights, middle = low_pass(factor), REACH * factor
-    heard = soxr.resample(np.eye(8 * middle, 4 * factor, dtype=np.float32), factor, 1, quality="soxr_hq")[:REACH]
-    distance = np.subtract.outer(np.arange(REACH) * factor, np.arange(4 * factor))
+    "What the first samples add to the first outputs, beyond the weights of `_low_pass`."
+    weights, middle = _low_pass(factor), _REACH * factor
+    heard = soxr.resample(np.eye(8 * middle, 4 * factor, dtype=np.float32), factor, 1, quality="soxr_hq")[:_REACH]
+    distance = np.subtract.outer(np.arange(_REACH) * factor, np.arange(4 * factor))
     return (heard - weights[distance + middle]).T
 
 
@@ -63,58 +62,19 @@ def halve(
 ) -> torch.Tensor:  # float32, shape (clips, ceil(n / 2 ** times)), of about the same energy
     "The samples at a lower rate; `librosa.resample(..., scale=True)` is the oracle."
     factor, device, clips = 2**times, samples.device, len(samples)
-    length, middle = -(-samples.shape[1] // factor), REACH * factor
-    size = max(PIECE, 4 * middle)
+    length, middle = -(-samples.shape[1] // factor), _REACH * factor
+    size = max(_PIECE, 4 * middle)
     step = size - 2 * middle
     pieces = -(-length * factor // step)
     padded = torch.nn.functional.pad(samples, (middle, pieces * step + middle - samples.shape[1]))
-    weights = np.roll(np.pad(low_pass(factor), (0, size - 2 * middle - 1)), -middle)
+    weights = np.roll(np.pad(_low_pass(factor), (0, size - 2 * middle - 1)), -middle)
     spectra = torch.fft.rfft(padded.unfold(1, size, step).double())
     spectra *= torch.fft.rfft(torch.tensor(weights, device=device))
     lower = torch.fft.irfft(spectra)[:, :, middle : middle + step : factor].reshape(clips, -1)[:, :length]
     if times > 1:
         first = samples[:, : 4 * factor].double()
-        lower[:, :REACH] += (first @ torch.tensor(_beginning(factor), device=device)[: first.shape[1]])[:, :length]
+        lower[:, :_REACH] += (first @ torch.tensor(_beginning(factor), device=device)[: first.shape[1]])[:, :length]
     return (lower * 2 ** (times / 2)).float()
-
-# %% ../../nbs/cream/12_octaves.ipynb #58acb6e8
-class Step(NamedTuple):
-    "How an octave is filtered."
-
-    lowest: float  # lowest pitch over the sample rate
-    hop_length: int  # samples
-    last: bool  # of those at this rate
-
-
-def _plan(
-    length: int,  # of a clip, samples
-    *,
-    sample_rate: int,  # Hz
-    hop_length: int,  # samples
-    tuning: float,  # semitones
-) -> tuple[int, list[Step]]:  # how often the rate is halved before all, and the octaves from the top down
-    "The steps of the constant-Q transform. Raises `SonicError` for a clip that it does not suit."
-    pitch = pitches(tuning).reshape(OCTAVES, BINS)
-    highest = pitch[-1, -1] * (1 + 0.5 * HANN_BANDWIDTH * SPREAD)
-    if highest > sample_rate / 2:
-        raise SonicError(
-            f"a sample rate of {sample_rate} Hz is too low for the constant-Q transform, which reaches "
-            f"{highest:.0f} Hz; take at least {np.ceil(2 * highest):.0f} Hz, or chroma.kind=stft"
-        )
-    room = int(np.ceil(np.log2(sample_rate / 2 / highest))) - 2
-    halvings = (hop_length & -hop_length).bit_length() - 1  # that leave the step whole
-    early = max(0, min(room, halvings - OCTAVES + 1))
-    if length < 2**early:
-        raise SonicError(
-            f"{length} samples at {sample_rate} Hz are too short for the constant-Q transform; "
-            f"it takes at least {2**early}, or chroma.kind=stft"
-        )
-    rate, hop, octaves = sample_rate / 2**early, hop_length // 2**early, []
-    for number in reversed(range(OCTAVES)):
-        last = number > 0 and hop % 2 == 0 and bool(pitch[number - 1, -1] <= rate / 5)
-        octaves.append(Step(float(pitch[number, 0] / rate), hop, last))
-        rate, hop = (rate / 2, hop // 2) if last else (rate, hop)
-    return early, octaves
 
 # %% ../../nbs/cream/12_octaves.ipynb #48aca1d5
 @lru_cache(maxsize=8)
@@ -160,7 +120,8 @@ def batch_constant_q(
     tunings: list[float],  # semitones, of each clip
 ) -> torch.Tensor:  # float32, shape (clips, frames, OCTAVES * BINS), magnitude
     "Constant-Q magnitudes of some clips; `constant_q` of each is the oracle."
-    plans = [_plan(samples.shape[1], sample_rate=sample_rate, hop_length=hop_length, tuning=t) for t in tunings]
+    how = {"sample_rate": sample_rate, "hop_length": hop_length}
+    plans = [plan_octaves(samples.shape[1], tuning=tuning, **how) for tuning in tunings]
     kinds: dict[tuple[object, ...], list[int]] = {}
     for number, (early, steps) in enumerate(plans):
         alike = [(octave_filters(step.lowest).n_fft, step.last) for step in steps]

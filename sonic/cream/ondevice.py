@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from ..config import SonicError, StftSettings
-from .chroma import PEAK_SHARE, PEAKS_FROM, PEAKS_TO, tuning_of
+from .chroma import EDGES, PEAK_SHARE, PEAKS_FROM, PEAKS_TO, tuning_of
 from .spectrum import window
 
 # %% auto #0
-__all__ = ['BLOCK', 'CACHED', 'EDGES', 'NEAR', 'frame_spectra', 'batch_power', 'batch_tunings', 'full_precision']
+__all__ = ['BLOCK', 'CACHED', 'frame_spectra', 'batch_power', 'batch_tunings', 'full_precision']
 
 # %% ../../nbs/cream/11_ondevice.ipynb #7ede9e08
 BLOCK = 2**24  # samples transformed at a time; in float64, with what becomes of them, about half a gigabyte
@@ -85,8 +85,7 @@ def _medians(
     return (rising[before + (counts - 1).clamp(min=0) // 2] + rising[before + counts // 2]) / 2
 
 # %% ../../nbs/cream/11_ondevice.ipynb #83a8ed0f
-EDGES = np.linspace(-0.5, 0.5, 101)  # bins of the histogram, in parts of a semitone
-NEAR = 2e-6  # octaves to an edge: twice what float32 may get wrong
+_NEAR = 2e-6  # octaves to an edge: twice what float32 may get wrong
 
 
 def batch_tunings(
@@ -104,7 +103,7 @@ def batch_tunings(
     off -= torch.floor(off + 0.5)
     edges = torch.tensor(EDGES, device=levels.device)
     place = (torch.bucketize(off, edges, right=True) - 1).clamp(0, len(EDGES) - 2)
-    bins, near = whose * 100 + place, NEAR * bins_per_octave
+    bins, near = whose * 100 + place, _NEAR * bins_per_octave
     below, above = bins[off - edges[place] < near], bins[edges[place + 1] - off < near]  # may belong one bin further
     votes, down, up = (torch.bincount(each, minlength=clips * 100).view(clips, 100) for each in (bins, below, above))
     winner = votes.argmax(1, keepdim=True)
@@ -137,7 +136,7 @@ def _switch(
 @contextmanager
 def full_precision(
     device: torch.device,  # where the work is done
-) -> Iterator[None]:
+) -> Iterator[None]:  # for the length of a `with`
     "Matrix products with all digits of their numbers for a while. Raises `SonicError` for a device without float64."
     if device.type == "mps":
         raise SonicError("device mps cannot compute in float64, which views need; take cpu or cuda")

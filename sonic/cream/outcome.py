@@ -21,7 +21,7 @@ from ..config import SonicError
 from .worker import begin, finish
 
 # %% auto #0
-__all__ = ['FULL', 'DIED', 'Outcome', 'Halted', 'attempt', 'within', 'late', 'Brake', 'braked']
+__all__ = ['FULL', 'DIED', 'STILLBORN', 'Outcome', 'Halted', 'attempt', 'within', 'late', 'Brake', 'braked']
 
 # %% ../../nbs/cream/14_outcome.ipynb #1c8571c4
 @dataclass(frozen=True)
@@ -43,7 +43,11 @@ class Halted(SonicError):
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
-def attempt(function: Callable[[Any], Any], index: int, item: Any) -> Outcome:
+def attempt(
+    function: Callable[[Any], Any],  # of one item
+    index: int,  # of the item, which the outcome names
+    item: Any,  # what the function takes
+) -> Outcome:
     "Call the function; a fault becomes an outcome."
     try:
         return Outcome(index, "done", function(item))
@@ -60,7 +64,13 @@ def attempt(function: Callable[[Any], Any], index: int, item: Any) -> Outcome:
         return Outcome(index, "failed", reason=f"unexpected {type(error).__name__}: {words}")
 
 
-def within(function: Callable[[Any], Any], index: int, item: Any, *, deadline: float | None) -> Outcome:
+def within(
+    function: Callable[[Any], Any],  # of one item
+    index: int,  # of the item, which the outcome names
+    item: Any,  # what the function takes
+    *,
+    deadline: float | None,  # s; none: it may take as long as it likes
+) -> Outcome:
     "What a worker does with an item. If that takes too long, its process ends."
     begin(index, deadline)
     try:
@@ -70,6 +80,7 @@ def within(function: Callable[[Any], Any], index: int, item: Any, *, deadline: f
 
 
 DIED = "the process that worked on it died (a fault in a decoder, or out of memory)"
+STILLBORN = "worker processes die before they begin; does limits.memory leave them enough?"
 
 
 def late(
@@ -87,11 +98,12 @@ class Brake:
 
     @property
     def on(self) -> bool:
+        "Whether no more is to be handed out."
         return self.asked or bool(self.reason)
 
 
 @contextmanager
-def braked() -> Iterator[Brake]:
+def braked() -> Iterator[Brake]:  # for the length of a `with`
     "A brake that Ctrl-C pulls, where this is the process's main thread."
     brake = Brake()
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from ..files import write_file
 
 # %% auto #0
-__all__ = ['SEEN', 'STYLE', 'SCRIPT', 'Entry', 'card_html', 'write_page']
+__all__ = ['STYLE', 'Entry', 'card_html', 'write_page']
 
 # %% ../../nbs/cream/26_page.ipynb #5002e10f
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Entry:
     found: Sequence[tuple[str, str, str, bool]]  # what, as planted, as found, whether they agree
 
 
-SEEN = {  # what the page says about a view: its name, what it shows, what lies along its axes
+_SEEN = {  # what the page says about a view: its name, what it shows, what lies along its axes
     "mel": ("Mel spectrogram", "How loud each frequency is", "up: low to high frequency; right: time"),
     "chroma": ("Chromagram", "Which notes sound, whatever their octave", "up: C to B; right: time"),
     "fft": ("Spectrum", "How strong each frequency is in the whole track", "up: level; right: low to high frequency"),
@@ -42,7 +42,7 @@ SEEN = {  # what the page says about a view: its name, what it shows, what lies 
 
 
 def card_html(
-    entry: Entry,
+    entry: Entry,  # of the track
 ) -> str:
     "The card of a track."
     title, artist, genre = map(escape, (entry.title, entry.artist, entry.genre))
@@ -63,7 +63,7 @@ def card_html(
 
 def _figure_html(entry: Entry, name: str, path: str) -> str:
     "One picture with its caption; the script moves a line over those that unfold in time."
-    title, _, axes = SEEN[name]
+    title, _, axes = _SEEN[name]
     alt = escape(f"{title} of {entry.title}; {axes}")
     return (
         f'<figure class="{"still" if name == "fft" else "timed"}"><div class="frame"><img src="{quote(path)}" alt="{alt}" '
@@ -117,7 +117,7 @@ figcaption b { display: block; color: var(--ink); font-weight: 600; }
 """
 
 # %% ../../nbs/cream/26_page.ipynb #53480d55
-SCRIPT = """
+_SCRIPT = """
 "use strict";
 const cards = [...document.querySelectorAll("article")];
 const lists = ["genre", "artist"].map(name => document.getElementById(name));
@@ -172,20 +172,20 @@ def _choice(name: str, values: Iterable[str]) -> str:
 
 def _policy() -> str:
     "What the page may load."
-    style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (STYLE, SCRIPT))
+    style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (STYLE, _SCRIPT))
     files = "'self' file:"
     return f"default-src 'none'; img-src {files}; media-src {files}; style-src 'sha256-{style}'; script-src 'sha256-{script}'"
 
 
 def write_page(
     path: str | Path,  # of the HTML file; sounds and pictures are relative to its folder
-    entries: Sequence[Entry],
+    entries: Sequence[Entry],  # a card each, in this order
     *,
-    title: str,
+    title: str,  # of the page
     lead: str,  # what there is to see, in a sentence or two
 ) -> None:
     "Write a page with a card a track, and lists of genres and artists to choose from."
-    guide = "".join(f"<div><dt>{name}</dt><dd>{what}. <i>{axes}</i></dd></div>" for name, what, axes in SEEN.values())
+    guide = "".join(f"<div><dt>{name}</dt><dd>{what}. <i>{axes}</i></dd></div>" for name, what, axes in _SEEN.values())
     choices = _choice("genre", {entry.genre for entry in entries}) + _choice(
         "artist", {entry.artist for entry in entries}
     )
@@ -196,6 +196,6 @@ def write_page(
         f"<style>{STYLE}</style></head><body><header><h1>{escape(title)}</h1><p>{escape(lead)}</p>"
         "<p>Play a track, and a line moves over its pictures; click into a picture to go there.</p>"
         f'<dl>{guide}</dl><form hidden>{choices}<output id="shown" aria-live="polite"></output></form></header>'
-        f"<main>{''.join(map(card_html, entries))}</main><script>{SCRIPT}</script></body></html>\n"
+        f"<main>{''.join(map(card_html, entries))}</main><script>{_SCRIPT}</script></body></html>\n"
     )
     write_file(path, text.encode())

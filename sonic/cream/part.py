@@ -7,43 +7,44 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/pa
 # %% ../../nbs/cream/12_part.ipynb #8197af50
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..config import SonicError
 from .spectrum import Axis, View
 
 # %% auto #0
-__all__ = ['LINES', 'rescale', 'part']
+__all__ = ['rescale', 'part']
 
 # %% ../../nbs/cream/12_part.ipynb #f1fb8cbb
-LINES = 512  # of a view on another scale
+_LINES = 512  # rows of a view on another scale
 
 
 def rescale(
     view: View,  # with rows in Hz
     *,
     scale: str,  # mel, as it is; log or linear
-    lines: int = LINES,  # rows of the result
 ) -> View:
-    "A view with its frequencies on another scale."
+    "A view with its frequencies on another scale. Raises `SonicError` for a scale that is none of these."
     if scale not in ("mel", "log", "linear"):
         raise SonicError(f"scale={scale} must be one of mel, log, linear")
     if scale == "mel" or view.row_axis.name != "frequency":
         return view
     middles = view.row_axis.values
     low, high = max(middles[0] - (middles[1] - middles[0]) / 2, 0), middles[-1] + (middles[-1] - middles[-2]) / 2
-    edges = (
-        np.geomspace(max(low, middles[0] / 2, 1), high, lines + 1)
-        if scale == "log"
-        else np.linspace(low, high, lines + 1)
-    )
-    hertz = np.sqrt(edges[:-1] * edges[1:]) if scale == "log" else (edges[:-1] + edges[1:]) / 2
+    if scale == "log":
+        edges = np.geomspace(max(low, middles[0] / 2, 1), high, _LINES + 1)
+        hertz = np.sqrt(edges[:-1] * edges[1:])
+    else:
+        edges = np.linspace(low, high, _LINES + 1)
+        hertz = (edges[:-1] + edges[1:]) / 2
     nearest = np.abs(np.subtract.outer(hertz, middles)).argmin(axis=1)
-    return View(view.name, view.values[nearest], view.unit, Axis("frequency", "Hz", hertz), view.column_axis)
+    return replace(view, values=view.values[nearest], row_axis=Axis("frequency", "Hz", hertz))
 
 # %% ../../nbs/cream/12_part.ipynb #7966c3ee
 def part(
-    view: View,
+    view: View,  # with columns in s
     *,
     start: float = 0.0,  # s, where the clip starts in its recording
     window: tuple[float, float] | None = None,  # s of the recording; none: all
@@ -57,7 +58,7 @@ def part(
     if heights is not None:
         inside = _within(rows.values, heights, "heights", rows.unit)
         rows, values = Axis(rows.name, rows.unit, rows.values[inside]), values[inside]
-    return View(view.name, values, view.unit, rows, Axis(view.column_axis.name, view.column_axis.unit, times))
+    return replace(view, values=values, row_axis=rows, column_axis=replace(view.column_axis, values=times))
 
 
 def _within(values: np.ndarray, limits: tuple[float, float], name: str, unit: str) -> np.ndarray:

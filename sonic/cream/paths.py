@@ -22,31 +22,41 @@ from ..places import is_remote, place
 __all__ = ['url_parts', 'parent', 'name_of', 'suffix_of', 'absolute', 'locate', 'relative', 'told', 'read_bytes']
 
 # %% ../../nbs/cream/14_paths.ipynb #7c489e8a
-def url_parts(url: str) -> tuple[str, str, str]:
+def url_parts(
+    url: str,  # of anything, such as `zip://a/b.mp3::/srv/all.zip`
+) -> tuple[str, str, str]:  # only the first is never empty
     "What stands before the path of a URL, the path, and what follows it: `zip://`, `a/b.mp3`, `::/srv/all.zip`."
     return re.findall(r"(?s)((?:[\w+.-]+::)*[\w+.-]+://)(.*?)(::.*)?\Z", url)[0]
 
 
-def parent(path: str) -> str:
-    "The folder that an absolute path or a URL lies in."
+def parent(
+    path: str,  # absolute, or a URL
+) -> str:
+    "The folder that something lies in."
     if not is_remote(path):
         return os.path.dirname(path)
     before, way, behind = url_parts(path)
     return f"{before}{posixpath.dirname(way.rstrip('/'))}{behind}"
 
 
-def name_of(path: str) -> str:
-    "The last part of an absolute path or a URL."
+def name_of(
+    path: str,  # absolute, or a URL
+) -> str:
+    "The last part of a path or a URL."
     return posixpath.basename(url_parts(path)[1]) if is_remote(path) else os.path.basename(path)
 
 
-def suffix_of(path: str) -> str:  # in lower case
-    "The ending of an absolute path or a URL; on the web a query may stand behind it."
+def suffix_of(
+    path: str,  # absolute, or a URL
+) -> str:  # in lower case, with its dot
+    "The ending of a path or a URL; on the web a query may stand behind it."
     name = name_of(path)
     return os.path.splitext(name.partition("?")[0] if path.startswith("http") else name)[1].lower()
 
 
-def absolute(source: str | os.PathLike[str]) -> str:
+def absolute(
+    source: str | os.PathLike[str],  # a path, `~` too, or a URL
+) -> str:
     "A path, or a URL with the archive that it leads into, as it is called from any working folder."
     text = os.fspath(source) if isinstance(source, (str, Path)) else str(source)
     if not is_remote(text):
@@ -80,7 +90,7 @@ def locate(
 def relative(
     entry: str,  # a path or URL, as it is written
     *,
-    root: str,
+    root: str,  # absolute path or URL of a folder
 ) -> str:  # with slashes
     "An entry as seen from `root`; an absolute path or a URL that lies elsewhere stays as it is."
     path = locate(entry, root=root)
@@ -96,8 +106,10 @@ def relative(
 
 # %% ../../nbs/cream/14_paths.ipynb #609cdc40
 @contextmanager
-def told(source: str | os.PathLike[str]) -> Iterator[None]:
-    "Any fault in reaching a file or folder as a `SonicError` of one line."
+def told(
+    source: str | os.PathLike[str],  # what is being reached, a path or a URL
+) -> Iterator[None]:  # for the length of a `with`
+    "Any fault in reaching a file or folder, told in one line. Raises `SonicError` in place of every other error."
     try:
         yield
     except SonicError:
@@ -108,7 +120,9 @@ def told(source: str | os.PathLike[str]) -> Iterator[None]:
         raise SonicError(f"{source} {fault(error)}") from None
 
 
-def read_bytes(file: str | os.PathLike[str]) -> bytes:
+def read_bytes(
+    file: str | os.PathLike[str],  # a path or a URL
+) -> bytes:
     "All that is in a file."
     with told(file):
         return place(file).read_bytes()

@@ -85,15 +85,14 @@ def level_range(
     name: str,  # of the view
     peak: float,  # the largest value of the view, in the picture's unit
     *,
-    config: Config,
+    config: Config,  # `picture.floor_db`, `picture.top_db` and `fft.unit`
+    unit: str = "",  # of the view, if it is none of the four
 ) -> tuple[float, float]:  # low, high
     "The values of level 0 and of level 255."
-    if name == "mel" or (name == "fft" and config.fft.unit == "dB"):
+    if name == "mel" or unit == "dB" or (name == "fft" and config.fft.unit == "dB"):
         high = max(peak, config.picture.floor_db)
         return high - config.picture.top_db, high
-    if name == "fft":
-        return 0.0, max(peak, 1e-5)
-    return 0.0, 1.0
+    return (0.0, max(peak, 1e-5)) if name == "fft" or unit else (0.0, 1.0)
 
 # %% ../../nbs/cream/11_picture.ipynb #a8c6d5a2
 def fit(
@@ -123,7 +122,7 @@ def curve_axis(
 def curve(
     view: View,  # fft
     *,
-    settings: FftSettings,
+    settings: FftSettings,  # fft.axis, fft.fmin and fft.unit
     width: int,  # px
 ) -> np.ndarray:  # float32, shape (width,), in fft.unit
     "The spectrum at each column of its picture."
@@ -140,8 +139,8 @@ def curve(
 
 
 def amplitude_db(
-    amplitude: np.ndarray | float,
-) -> np.ndarray:  # dB re amplitude 1
+    amplitude: np.ndarray | float,  # of any shape
+) -> np.ndarray:  # dB re amplitude 1, of the same shape
     "Amplitudes in dB, never below -100; `librosa.amplitude_to_db(..., ref=1.0, top_db=None)` is the oracle."
     return 20 * np.log10(np.maximum(amplitude, 1e-5))
 
@@ -175,7 +174,7 @@ def _matplotlibs(name: str) -> np.ndarray:
     if name not in colormaps:
         near = difflib.get_close_matches(name, colormaps, n=1)
         raise SonicError(
-            f"picture.colormap={name} is no Matplotlib colour map{f'; did you mean {near[0]}?' if near else ''}"
+            f"picture.colormap={name} is no Matplotlib colour map; {f'did you mean {near[0]}?' if near else 'take one such as magma or gray'}"
         )
     return colormaps[name].resampled(256)(np.arange(256), bytes=True)[:, :3]
 
@@ -222,7 +221,7 @@ def read_levels(
     *,
     colormap: str,  # the one that it was written with
 ) -> np.ndarray:  # uint8, shape (height, width), the top row first
-    "The levels of a picture file; of a colour picture without palette, the levels of the nearest colours."
+    "The levels of a picture; of one without a palette, those of the nearest colours. Raises `SonicError` if it is none."
     from PIL import Image
 
     try:
@@ -244,9 +243,9 @@ def _nearest_level(pixels: np.ndarray, colormap: str) -> np.ndarray:
 
 # %% ../../nbs/cream/11_picture.ipynb #a164e859
 def peak_of(
-    view: View,
+    view: View,  # any
     *,
-    config: Config,
+    config: Config,  # `fft.*`, if it is a spectrum
 ) -> float:  # in the picture's unit
     "The largest value of a view; of a spectrum, the largest that its picture shows."
     if view.name == "fft" and config.fft.axis == "log":
@@ -257,7 +256,7 @@ def peak_of(
 
 
 def picture(
-    view: View,
+    view: View,  # any of the four, or of another package
     *,
     config: Config | None = None,  # settings; none: the defaults
     **settings: Any,  # changes to them, dotted: `**{"picture.width": 224}`
@@ -265,7 +264,7 @@ def picture(
     "A view as pixels, low at the bottom."
     config = (config or Config()).replace(**settings)
     width, height = config.picture.width, config.picture.height
-    low, high = level_range(view.name, peak_of(view, config=config), config=config)
+    low, high = view.range or level_range(view.name, peak_of(view, config=config), config=config, unit=view.unit)
     if view.name == "fft":
         levels = to_levels(curve(view, settings=config.fft, width=width), low=low, high=high)
         return Picture(_fill(levels, height), low, high, config.fft.unit, config.picture)
@@ -274,6 +273,6 @@ def picture(
         limits = {"bpm_min": config.tempogram.bpm_min, "bpm_max": config.tempogram.bpm_max}
         rows = tempo_rows(lanes, step=float(view.row_axis.values[1]), rows=height, **limits)
     else:
-        rows = spread(lanes, height, repeat=view.name == "chroma")
+        rows = spread(lanes, height, repeat=not view.row_axis.unit)
     values = resize(view.values, rows=rows, columns=spread(columns, width), low=low, high=high)
     return Picture(to_levels(values, low=low, high=high)[::-1], low, high, view.unit, config.picture)

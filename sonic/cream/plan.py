@@ -8,7 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/pl
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from ..config import Config
 from .collection import TAGS, add_tags, read_tags
 from .jobs import run, time_for
-from .manifest import FAILED, Row
+from .manifest import FAILED
 from .picture import SUFFIXES
 from .recipe import recipe_of
 from .shard import array_path
+from .shardlist import Row
 from .shards import Shards
 from .track import Track, altered
 from .views import VIEWS
@@ -34,24 +35,28 @@ __all__ = ['sweep_all', 'is_same', 'unchanged', 'plan', 'tagged', 'altered_track
 
 # %% ../../nbs/cream/19_plan.ipynb #524954ba
 def sweep_all(
-    out: Path,
+    out: Path,  # folder that `render` writes
+    *,
+    others: Collection[str] = (),  # views of other packages that the set has
 ) -> None:
     "Remove what workers that were killed left half-written in an output folder."
     if not is_remote(out):
         sweep(out)
-        for name in (*VIEWS, "arrays"):
+        for name in (*VIEWS, *others, "arrays"):
             for folder, _, _ in os.walk(out / name):
                 sweep(folder)
 
 
 def _listed(
     out: Path,
+    others: Collection[str],  # views of other packages that the set has
 ) -> set[str]:  # relative paths, with slashes
     "The pictures and arrays in an output folder."
+    folders = (*VIEWS, *others, "arrays")
     if is_remote(out):
-        return {path.relative_to(out).as_posix() for name in (*VIEWS, "arrays") for path in (out / name).rglob("*.*")}
+        return {path.relative_to(out).as_posix() for name in folders for path in (out / name).rglob("*.*")}
     found = set[str]()
-    for name in (*VIEWS, "arrays"):
+    for name in folders:
         for folder, _, files in os.walk(out / name):
             inner = os.path.relpath(folder, out).replace(os.sep, "/")
             found.update(f"{inner}/{file}" for file in files)
@@ -65,6 +70,7 @@ def _todo(
     changed: bool,  # the sound or the recipe
     retry: bool,
     there: Callable[[str], bool],  # whether the picture of a view is on disk
+    others: Collection[str],  # views of other packages that the set has
 ) -> list[str]:
     "The views of a track that have to be drawn."
     if row is None:
@@ -72,7 +78,7 @@ def _todo(
     if row["status"] in FAILED and not (changed or retry):
         return []
     if changed or row["status"] in FAILED:  # all it has, so that its pictures stay of one recipe
-        return [name for name in VIEWS if name in names or row.get(name)]
+        return [name for name in (*VIEWS, *others) if name in names or row.get(name)]
     return [name for name in names if not there(name)]
 
 # %% ../../nbs/cream/19_plan.ipynb #28df47d8
@@ -85,33 +91,36 @@ def is_same(
 
 
 def unchanged(
-    tracks: pd.DataFrame,
+    tracks: pd.DataFrame,  # the collection
     rows: dict[str, Row],  # of earlier runs
-) -> dict[str, Row]:
+) -> dict[str, Row]:  # by track
     "The rows of tracks whose sound files are as they were."
     paths = zip(tracks["track_id"], tracks["path"], strict=True)
     return {key: rows[key] for key, path in paths if key in rows and is_same(rows[key], file_stamp(path))}
 
 
 def plan(
-    tracks: pd.DataFrame,
+    tracks: pd.DataFrame,  # the collection
     rows: dict[str, Row],  # of earlier runs
     *,
     names: list[str],  # of the views wanted
-    out: Path,
-    config: Config,
-    arrays: bool,
-    folders: str | None,
-    retry: bool,
-    shards: Shards | None,
+    out: Path,  # folder that `render` writes
+    config: Config,  # settings that all pictures are to be of
+    arrays: bool,  # whether the views are wanted as float32 .npy too
+    folders: str | None,  # column whose labels become folders; none: no folders
+    retry: bool,  # try again what failed before
+    shards: Shards | None,  # who packs the pictures; none: they stay loose
     stale: set[str],  # tracks that are to be drawn anew whatever their rows say
-) -> list[Track]:
+    others: Mapping[str, str] | None = None,  # views of other packages that the set has: the package and its version
+) -> list[Track]:  # in the order of the collection
     "The tracks that have something to be drawn."
-    suffix, recipe, work = SUFFIXES[config.picture.format], recipe_of(config), []
-    sweep_all(out)
-    listed = _listed(out) if shards is None else set()
+    suffix, recipe, work, others = SUFFIXES[config.picture.format], recipe_of(config), [], others or {}
+    sweep_all(out, others=others)
+    listed = _listed(out, others) if shards is None else set()
 
     def there(name: str) -> bool:
+        if name in others and row is not None and row.get(f"{name}_by") != others[name]:
+            return False
         if shards is not None:
             return shards.holds(track_id, name, array=arrays)
         path = pictures[name]
@@ -121,12 +130,13 @@ def plan(
     labels = tracks[folders].map(folder_name) + "/" if folders else [""] * len(tracks)
     for track_id, path, label in zip(tracks["track_id"], tracks["path"], labels, strict=True):
         row, stem = rows.get(track_id), file_stem(track_id)
-        pictures = {name: f"{name}/{label}{stem}{suffix}" for name in VIEWS}
+        pictures = {name: f"{name}/{label}{stem}{suffix}" for name in (*VIEWS, *others)}
         stamp = file_stamp(path)
         changed = row is not None and (row["recipe"] != recipe or track_id in stale or not is_same(row, stamp))
-        todo = _todo(row, names, changed=changed, retry=retry, there=there)
+        todo = _todo(row, names, changed=changed, retry=retry, there=there, others=others)
         if todo:
-            work.append(Track(track_id, str(path), {name: pictures[name] for name in todo}, stamp))
+            packages = {name: others[name] for name in todo if name in others}
+            work.append(Track(track_id, str(path), {name: pictures[name] for name in todo}, stamp, packages))
         elif row:
             row["path"] = path_text(path)  # the music may have moved
     return work
@@ -136,10 +146,10 @@ def tagged(
     tracks: pd.DataFrame,  # as `open_collection` gives it with `tags=False`
     *,
     known: Mapping[str, Mapping[str, Any]],  # by track_id, rows of earlier runs whose files are as they were
-    config: Config,
+    config: Config,  # `limits.*`
     jobs: int | None,  # processes; 0: this one; none: one a core
     progress: bool,  # show a bar
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # the same with the columns of `TAGS`
     "A collection with the labels that the tags of its files give."
     left = tracks[~tracks["track_id"].isin([key for key, row in known.items() if row.keys() >= TAGS.keys()])]
     if not tracks.attrs.get("untagged") or left.empty:
@@ -153,22 +163,23 @@ def tagged(
 
 # %% ../../nbs/cream/19_plan.ipynb #bb197482
 def altered_tracks(
-    tracks: pd.DataFrame,
+    tracks: pd.DataFrame,  # the collection
     rows: dict[str, Row],  # of earlier runs
     *,
-    out: Path,
-    config: Config,
+    out: Path,  # folder that `render` wrote
+    config: Config,  # `limits.deadline`
     jobs: int | None,  # processes; 0: this one; none: one a core
     progress: bool,  # show a bar
+    others: Collection[str] = (),  # views of other packages that the set has
 ) -> set[str]:  # track ids
     "The tracks whose sound or pictures are not what their rows say."
     paths = dict(zip(tracks["track_id"], tracks["path"], strict=True))
     items = [(rows[key], path) for key, path in paths.items() if key in rows and rows[key]["status"] not in FAILED]
     deadlines = [time_for(path, deadline=config.limits.deadline) for _, path in items]
     told = "Verifying" if progress else False
-    outcomes = run(partial(_check, out=out), items, jobs=jobs, progress=told, deadlines=deadlines)
+    outcomes = run(partial(_check, out=out, others=[*others]), items, jobs=jobs, progress=told, deadlines=deadlines)
     return {items[outcome.index][0]["track_id"] for outcome in outcomes if outcome.value != []}
 
 
-def _check(item: tuple[Row, str], *, out: Path) -> list[str]:
-    return altered(item[0], path=item[1], out=out)
+def _check(item: tuple[Row, str], *, out: Path, others: Collection[str]) -> list[str]:
+    return altered(item[0], path=item[1], out=out, others=others)

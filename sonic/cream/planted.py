@@ -32,15 +32,12 @@ _STYLE, _ARTIST = "house", "Nobody"
 _PARTS = ("bass", "comp", "pad", "arp", "melody")
 
 
-def _write(song: Song, *, voice: str, path: Path) -> None:
-    "Synthesise one song, as FLAC at 22 050 Hz."
+def _write(work: tuple[Song, str, Path]) -> None:
+    "Synthesise one song, with one voice, as FLAC at 22 050 Hz."
+    song, voice, path = work
     own = replace(hand(_ARTIST, genre=_STYLE), voices=dict.fromkeys(_PARTS, voice), brightness=0.5, drum_tune=1.0)
     sound = synthesise(song, own=own, sample_rate=22050)
     write_file(path, encode(sound.mean(axis=1), format="flac", sample_rate=22050))
-
-
-def _write_one(work: tuple[Song, str, Path]) -> None:
-    _write(work[0], voice=work[1], path=work[2])
 
 # %% ../../nbs/cream/26_planted.ipynb #e6e99847
 def plant(
@@ -66,7 +63,7 @@ def plant(
         song = Song(name, name, _ARTIST, _STYLE, bpm, tonic, "minor", float(seconds), 1000 * seed + number)
         rows.append({"track_id": name, "path": str(path), "tempo": bpm, "key": song.key, "timbre": voice})
         work.append((song, voice, path))
-    for outcome in run(_write_one, work, jobs=jobs, progress="Planting" if len(work) > 30 else False):
+    for outcome in run(_write, work, jobs=jobs, progress="Planting" if len(work) > 30 else False):
         if outcome.status != "done":
             raise SonicError(f"{work[outcome.index][2].name}: {outcome.reason}")
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""What made a picture: the settings that it depends on, the version of the renderer, and a fingerprint of both.
+"""What made a picture: the settings that it depends on, the version of the renderer, a fingerprint of both, and the packages of views that are not SONIC's own.
 
 Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/recipe.html.md"""
 
@@ -7,33 +7,51 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/re
 # %% ../../nbs/cream/17_recipe.ipynb #330ff38b
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 from .. import __version__
-from ..config import Config, fingerprint
-from ..configfile import config_text
+from ..config import Config, SonicError, fingerprint
+from ..configfile import config_text, read_toml
 from .views import VIEWS
 
 # %% auto #0
-__all__ = ['RECIPE', 'RENDERER', 'LIBRARIES', 'recipe_of', 'recipe_text']
+__all__ = ['RECIPE', 'SECTIONS', 'RENDERER', 'LIBRARIES', 'recipe_of', 'recipe_text', 'other_views']
 
 # %% ../../nbs/cream/17_recipe.ipynb #5e1ace3e
 RECIPE = "sonic.toml"
+SECTIONS = ("audio", "stft", *VIEWS, "picture")  # of the settings that pictures depend on
 RENDERER = 2  # goes up when the same settings give other pictures
 LIBRARIES = ("numpy", "numba", "scipy", "soundfile", "soxr", "opencv-python-headless", "isal", "pillow")
 
 # %% ../../nbs/cream/17_recipe.ipynb #ad2c3ae3
 def recipe_of(
-    config: Config,
+    config: Config,  # of which the sections `SECTIONS` count
 ) -> str:  # 12 hexadecimal digits
     "What the pictures of a track depend on, besides its sound."
-    return fingerprint(config, "audio", "stft", *VIEWS, "picture", salt=str(RENDERER))
+    return fingerprint(config, *SECTIONS, salt=str(RENDERER))
 
 
 def recipe_text(
-    config: Config,
+    config: Config,  # all of it is written down
+    *,
+    others: Mapping[str, str] | None = None,  # views of other packages, by name: the package and its version
 ) -> str:
     "The text of the recipe: what made the pictures, and every setting."
     made = {"sonic": __version__, "python": sys.version.split()[0], **{name: version(name) for name in LIBRARIES}}
-    return config_text(config, recipe={"fingerprint": recipe_of(config), "renderer": RENDERER, "versions": made})
+    recipe = {"fingerprint": recipe_of(config), "renderer": RENDERER, "versions": made}
+    return config_text(config, recipe=recipe | ({"views": dict(others)} if others else {}))
+
+
+def other_views(
+    out: Path,  # folder that `render` writes
+) -> dict[str, str]:  # by name: the package and its version
+    "The views of other packages that an output has, as its recipe says; none if it has no recipe."
+    with suppress(SonicError, AttributeError):  # what is no recipe of ours names none
+        listed = read_toml(out / RECIPE).get("recipe", {}).get("views", {})
+        return {name: str(by) for name, by in listed.items() if re.fullmatch("[a-z][a-z0-9_-]*", name)}  # a folder each
+    return {}

@@ -7,7 +7,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/re
 # %% ../../nbs/cream/20_render.ipynb #2be7a7bb
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -17,17 +17,29 @@ import numpy as np
 
 from ..config import Config, SonicError
 from .audio import Clip
+from .collection import TAGS
 from .jobs import check_jobs, run, time_for
 from .layouts import open_collection
-from .manifest import JOURNAL, LOCK, Row, label_table, read_rows, settle, state_folder, write_manifest
+from sonic.cream.manifest import (
+    COLUMNS,
+    JOURNAL,
+    LOCK,
+    label_table,
+    read_rows,
+    settle,
+    state_folder,
+    write_manifest,
+)
 from .mono import to_mono
 from .outcome import Halted
 from .picture import encode, picture
 from .plan import altered_tracks, plan, sweep_all, tagged, unchanged
-from .recipe import RECIPE, recipe_of, recipe_text
+from .recipe import RECIPE, other_views, recipe_of, recipe_text
+from .shard import SHARDS, other_facts
+from .shardlist import Row
 from .shards import Shards
 from .track import Track, render_track
-from .views import VIEWS, check_views
+from .views import VIEWS, check_views, made_by
 from .views import views as views_of
 from ..files import write_file
 from ..journal import open_journal
@@ -48,29 +60,58 @@ def _rehearse(config: Config, names: list[str]) -> None:
         encode(picture(view, config=config).levels, settings=config.picture)
 
 
-def _refuse_mixture(rows: dict[str, Row], ids: set[str], *, out: Path, recipe: str) -> None:
-    "Refuse to leave pictures of another recipe beside the new ones."
-    others = [name for name, row in rows.items() if name not in ids and row["recipe"] != recipe]
-    if others:
+def _refuse_mixture(rows: dict[str, Row], ids: set[str], *, out: Path, recipe: str, others: Mapping[str, str]) -> None:
+    "Refuse to leave pictures of another recipe, or another version of a package, beside the new ones."
+    made = {"recipe": recipe} | {f"{name}_by": by for name, by in others.items()}
+    odd = [t for t, row in rows.items() if t not in ids and any(row.get(key) not in (None, made[key]) for key in made)]
+    if odd:
         raise SonicError(
-            f"{out} holds {len(others)} tracks of another recipe that are not in this collection, such as {others[0]}; "
-            "render into another folder, or with the settings in its sonic.toml"
+            f"{out} holds {len(odd)} tracks of another recipe that are not in this collection, such as {odd[0]}; "
+            f"render into another folder, or with the settings in its {RECIPE}"
         )
 
 
-def _claim(out: Path, config: Config) -> None:
+def _claim(out: Path, config: Config, others: Mapping[str, str]) -> None:
     "Make the output folder and leave the recipe in it."
     try:
-        write_file(out / RECIPE, recipe_text(config).encode())
+        write_file(out / RECIPE, recipe_text(config, others=others).encode())
     except OSError as error:
         raise SonicError(f"{out} cannot be written: {error.strerror}; choose another folder") from None
+
+# %% ../../nbs/cream/20_render.ipynb #a7c5e678
+def _others(out: Path, names: list[str], tracks: pd.DataFrame, rows: dict[str, Row]) -> dict[str, str]:
+    "The views of other packages that an output has or gets, and the package of each with its version."
+    known, wanted = other_views(out), {name: made_by(name) for name in names if name not in VIEWS}
+    for name in sorted(wanted.keys() - known.keys()):
+        columns = {name, *other_facts([name])}
+        labels = set() if columns <= {*tracks} else columns & {*tracks}  # with all of them it is a manifest
+        if taken := labels | columns & {*COLUMNS, *TAGS, SHARDS, "arrays"}:
+            raise SonicError(
+                f"{min(taken)} is a column already, and the view {name} needs it; rename it, or leave {name} out"
+            )
+        for row in rows.values():  # labels of another day
+            for column in columns & row.keys():
+                del row[column]
+    return dict(sorted({**known, **wanted}.items()))
+
+
+def _refuse_other_packages(work: list[Track], names: list[str], *, out: Path, others: Mapping[str, str]) -> None:
+    "Refuse to draw views that were not asked for with another version of their package than before."
+    for name in sorted({name for track in work for name in track.made_by} - set(names)):
+        with suppress(SonicError):
+            if made_by(name) == others[name]:
+                continue
+        raise SonicError(
+            f"{out} has the view {name} of {others[name]}, which is not installed, and some of it has to be drawn anew; "
+            f"install that, add {name} to the views to have all of it drawn by another version, or render into another folder"
+        )
 
 # %% ../../nbs/cream/20_render.ipynb #1f4eaa7d
 def render(
     source: str | Path | pd.DataFrame,  # a folder, file, table or data set, as `open_collection` takes it
     out: str | Path,  # folder for the image sets; made if need be
     *,
-    views: Collection[str] | None = None,  # names; none: all four
+    views: Collection[str] | None = None,  # names, also of views that other packages bring; none: all four
     jobs: int | None = None,  # processes; 0: this one; none: one a core
     config: Config | None = None,  # settings; none: the defaults
     arrays: bool = False,  # write the views as float32 .npy too
@@ -81,9 +122,9 @@ def render(
     progress: bool = True,  # show a bar
     **settings: Any,  # changes to the settings, dotted: `**{"mel.n_mels": 96}`
 ) -> pd.DataFrame:  # the manifest: a row a track, in the order of the collection
-    "Draw every track of a collection. A bad file costs one row; what is there already is kept."
+    "Draw a collection; a bad file costs one row, what is there is kept. Raises `SonicError` for what cannot be begun at all."
     config, out = (config or Config()).replace(**settings), place(out).absolute()
-    names = check_views(VIEWS if views is None else views)
+    names = check_views(VIEWS if views is None else views, others=True)
     if jobs is not None:
         check_jobs(jobs, least=0)
     if getattr(out, "protocol", "") in ("zip", "tar"):
@@ -97,45 +138,51 @@ def render(
             tracks = tagged(tracks, known=same, config=config, jobs=jobs, progress=progress)
         if folders is not None and folders not in tracks:
             raise SonicError(f"no column {folders} to name folders by; the collection has {', '.join(tracks.columns)}")
-        _refuse_mixture(rows, set(tracks["track_id"]), out=out, recipe=recipe_of(config))
-        _claim(out, config)
-        packer, stale = _packer(tracks, rows, out=out, size=shards), set[str]()
+        others = _others(out, names, tracks, rows)
+        _refuse_mixture(rows, set(tracks["track_id"]), out=out, recipe=recipe_of(config), others=others)
+        packer, stale = _packer(tracks, rows, out=out, size=shards, others=others), set[str]()
         if verify:
-            stale = altered_tracks(tracks, rows, out=out, config=config, jobs=jobs, progress=progress)
+            told: dict[str, Any] = {"jobs": jobs, "progress": progress, "others": others}
+            stale = altered_tracks(tracks, rows, out=out, config=config, **told)
         how: dict[str, Any] = {"names": names, "config": config, "arrays": arrays, "folders": folders, "retry": retry}
-        work = plan(tracks, rows, out=out, stale=stale, shards=packer, **how)
+        work = plan(tracks, rows, out=out, stale=stale, shards=packer, others=others, **how)
+        _refuse_other_packages(work, names, out=out, others=others)
+        _claim(out, config, others)
+        some: dict[str, Any] = {"arrays": arrays, "shards": packer, "jobs": jobs, "progress": progress}
         try:
-            _draw(
-                work, tracks, rows, out=out, config=config, arrays=arrays, shards=packer, jobs=jobs, progress=progress
-            )
-            manifest = _write(out, tracks, rows, packer)
+            _draw(work, tracks, rows, out=out, config=config, others=others, **some)
+            manifest = _write(out, tracks, rows, packer, others)
         except OSError as error:
             raise Halted(f"{out} cannot be written: {error.strerror}; the same command goes on from here") from error
         except BaseException:
             with suppress(OSError):  # the journal has it all
-                _write(out, tracks, rows, packer)
+                _write(out, tracks, rows, packer, others)
             raise
     skipped = [*tracks.attrs.get("skipped", []), *([f"{damaged} damaged lines of the journal"] if damaged else [])]
     manifest.attrs = {"drawn": len(work), "kept": len(tracks) - len(work), "skipped": skipped}
     return manifest
 
 
-def _packer(tracks: pd.DataFrame, rows: dict[str, Row], *, out: Path, size: int | None) -> Shards | None:
+def _packer(
+    tracks: pd.DataFrame, rows: dict[str, Row], *, out: Path, size: int | None, others: Collection[str]
+) -> Shards | None:
     "Who packs the pictures, if somebody is to."
     if size is not None:
-        return Shards(out, label_table(tracks, rows), rows, size=size)
+        return Shards(out, label_table(tracks, rows, others=others), rows, size=size, others=others)
     if any(row.get("shard") for row in rows.values()):
         raise SonicError(
-            f"the pictures in {out} are packed; add --shards N, or shards=N, as the run did that packed them"
+            f"the pictures in {out} are packed; add --shards N (shards=N), as the run did that packed them"
         )
     return None
 
 
-def _write(out: Path, tracks: pd.DataFrame, rows: dict[str, Row], shards: Shards | None) -> pd.DataFrame:
+def _write(
+    out: Path, tracks: pd.DataFrame, rows: dict[str, Row], shards: Shards | None, others: Collection[str]
+) -> pd.DataFrame:
     "Finish the shards, then the manifest."
     if shards is not None:
         shards.finish()
-    return write_manifest(out, tracks, rows)
+    return write_manifest(out, tracks, rows, others=others)
 
 
 def _draw(
@@ -149,6 +196,7 @@ def _draw(
     shards: Shards | None,
     jobs: int | None,
     progress: bool,
+    others: Collection[str],
 ) -> None:
     "Have tracks drawn, and take down each as it is finished."
     untagged, limits = tracks.attrs.get("untagged", []), config.limits
@@ -160,10 +208,10 @@ def _draw(
     if not work:
         return
     with open_journal(state_folder(out) / JOURNAL) as write, ExitStack() as ending:
-        ending.callback(sweep_all, out)
+        ending.callback(sweep_all, out, others=others)
         for outcome in run(function, work, deadlines=deadlines, memory=limits.memory, **told):
             track = work[outcome.index]
-            row = settle(track, outcome, rows, out=out, recipe=recipe_of(config))
+            row = settle(track, outcome, rows, out=out, recipe=recipe_of(config), others=others)
             if shards is None:
                 write(row)
                 continue

@@ -12,7 +12,7 @@ import io
 import json
 import math
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['SHARDS', 'FACTS', 'sample_key', 'write_shard', 'Shard', 'open_shard', 'contents_of', 'array_path', 'picture_bytes',
-           'plain_column', 'facts_json']
+__all__ = ['SHARDS', 'sample_key', 'write_shard', 'Shard', 'open_shard', 'contents_of', 'array_path', 'picture_bytes',
+           'other_facts', 'plain_column', 'facts_json']
 
 # %% ../../nbs/cream/16_shard.ipynb #f76c855a
 def sample_key(
-    track_id: str,
+    track_id: str,  # any
 ) -> str:  # letters, digits, dashes and underscores, at most 80
     "The key of a track in its shard."
     return file_stem(track_id).replace(".", "-")
@@ -56,7 +56,7 @@ def write_shard(
     *,
     contents: str,  # a hash of what it holds, kept in its header
 ) -> dict[str, Any]:  # its entry in the index
-    "Write a tar in the WebDataset convention."
+    "Write a tar in the WebDataset convention. Raises `SonicError` for keys that do not ascend, or hold a dot or a slash."
     written, last = 0, ""
     with whole_file(path, durable=True) as file:
         hashed = _Hashed(file)
@@ -81,8 +81,11 @@ class Shard:
     path: Path
     places: dict[str, tuple[int, int]]  # offset and size in bytes, by name
 
-    def read(self, name: str) -> bytes:
-        "One file."
+    def read(
+        self,
+        name: str,  # of a file in it: KEY.mel.png
+    ) -> bytes:
+        "One file. Raises `SonicError` if it is not there."
         if name not in self.places:
             raise SonicError(f"{self.path} holds no {name}")
         offset, size = self.places[name]
@@ -91,7 +94,9 @@ class Shard:
             return file.read(size)
 
 
-def open_shard(path: Path) -> Shard:
+def open_shard(
+    path: Path,  # of the tar
+) -> Shard:
     "A tar, ready to be read. Raises `SonicError` if it cannot be."
     return _indexed(path, *file_stamp(path).values())
 
@@ -103,10 +108,14 @@ def _indexed(path: Path, *stamp: int) -> Shard:
         with path.open("rb") as file, tarfile.open(fileobj=file) as tar:
             return Shard(path, {member.name: (member.offset_data, member.size) for member in tar if member.isreg()})
     except (OSError, tarfile.TarError) as error:
-        raise SonicError(f"{path} cannot be read as a shard: {error}") from None
+        raise SonicError(
+            f"{path} cannot be read as a shard: {error}; render again with --verify (verify=True)"
+        ) from None
 
 
-def contents_of(path: Path) -> str:
+def contents_of(
+    path: Path,  # of the tar
+) -> str:
     "What the header of a tar says that it holds; nothing if there is no such tar."
     with suppress(OSError, tarfile.TarError), path.open("rb") as file, tarfile.open(fileobj=file) as tar:
         return str(tar.pax_headers.get("comment", ""))
@@ -132,12 +141,21 @@ def picture_bytes(
     return open_shard(out / shard).read(name) if path.startswith(f"{SHARDS}/") else (out / path).read_bytes()
 
 # %% ../../nbs/cream/16_shard.ipynb #9d9de88b
-FACTS = ["status", "reason", "seconds", "sample_rate", "mel_peak", "fft_peak", "recipe", "sound_hash"]
-FACTS += [f"{view}_hash" for view in VIEWS]  # columns of the manifest that go with the pictures
+_FACTS = ["status", "reason", "seconds", "sample_rate", "mel_peak", "fft_peak", "recipe", "sound_hash"]
+_FACTS += [f"{view}_hash" for view in VIEWS]  # columns of the manifest that go with the pictures
 
 
-def plain_column(values: pd.Series) -> list[Any]:
-    "A column of labels as JSON has it, all of one type."
+def other_facts(
+    others: Collection[str],  # names of views of other packages
+) -> list[str]:  # names of columns
+    "The columns that such a view has, besides that of its pictures: what black and the brightest stand for, hash, package."
+    return [f"{view}_{fact}" for view in others for fact in ("low", "high", "hash", "by")]
+
+
+def plain_column(
+    values: pd.Series,  # a label a track
+) -> list[Any]:  # of one type: lists, floats, integers, booleans or texts; floats may be none
+    "A column of labels as JSON has it."
     from pandas.api.types import infer_dtype
 
     items = [_plain(value) for value in values]
@@ -165,10 +183,12 @@ def _plain(value: Any) -> Any:
 
 
 def facts_json(
-    track_id: str,
+    track_id: str,  # of the track that is spoken of
     row: Mapping[str, Any],  # of the manifest
     labels: Mapping[str, Any],  # by name, plain
+    *,
+    others: Collection[str] = (),  # views of other packages that the set has
 ) -> bytes:  # the same for the same facts, in ASCII
     "What a shard says of a track."
-    facts = {name: _plain(row.get(name)) for name in FACTS}
+    facts = {name: _plain(row.get(name)) for name in (*_FACTS, *other_facts(others))}
     return json.dumps({**labels, **facts, "track_id": track_id}, sort_keys=True, allow_nan=False).encode()

@@ -21,10 +21,10 @@ from .views import VIEWS
 from ..files import write_file
 
 # %% auto #0
-__all__ = ['INDEX', 'Row', 'assign', 'read_index', 'write_index', 'paths_of', 'loose_files', 'remove_empty']
+__all__ = ['Row', 'assign', 'read_index', 'write_index', 'paths_of', 'loose_files', 'remove_empty']
 
 # %% ../../nbs/cream/17_shardlist.ipynb #cbbac20f
-INDEX = f"{SHARDS}/index.json"
+_INDEX = f"{SHARDS}/index.json"
 Row = dict[str, Any]  # of the manifest, by column
 
 
@@ -47,13 +47,13 @@ def read_index(
 ) -> list[Row]:  # an entry a shard: url, nsamples, filesize, sha256, contents; none if there are no shards
     "The list of the shards."
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # what is no list of ours is none
-        entries = list(json.loads((out / INDEX).read_bytes())["shardlist"])
+        entries = list(json.loads((out / _INDEX).read_bytes())["shardlist"])
         return [entry for entry in entries if {"url", "filesize", "contents"} <= entry.keys()]
     return []
 
 
 def write_index(
-    out: Path,
+    out: Path,  # folder that `render` writes
     shards: Collection[str],  # those that tracks belong to
     made: Mapping[str, Row],  # entries of those that were written now
 ) -> None:
@@ -68,9 +68,9 @@ def write_index(
     index = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "shardlist": entries}
     text = json.dumps(index, indent=1).encode() + b"\n"
     if not entries:
-        (out / INDEX).unlink(missing_ok=True)
-    elif not (out / INDEX).exists() or (out / INDEX).read_bytes() != text:
-        write_file(out / INDEX, text)
+        (out / _INDEX).unlink(missing_ok=True)
+    elif not (out / _INDEX).exists() or (out / _INDEX).read_bytes() != text:
+        write_file(out / _INDEX, text)
 
 
 def _entry(path: Path, known: Row | None) -> Row:
@@ -85,23 +85,30 @@ def _entry(path: Path, known: Row | None) -> Row:
 
 # %% ../../nbs/cream/17_shardlist.ipynb #175e1de7
 def paths_of(
-    row: Row,
+    row: Row,  # of the manifest
+    *,
+    others: Collection[str] = (),  # views of other packages that the set has
 ) -> dict[str, str]:  # by view
     "Where the pictures of a track are."
-    return {view: row[view] for view in VIEWS if row.get(view)}
+    return {view: row[view] for view in (*VIEWS, *others) if row.get(view)}
 
 
 def loose_files(
     out: Path,  # folder that `render` writes
+    *,
+    others: Collection[str] = (),  # views of other packages that the set has
 ) -> Iterator[str]:  # paths within it
     "The pictures and arrays that lie loose."
-    for folder in (*VIEWS, *(f"arrays/{view}" for view in VIEWS)):
+    views = (*VIEWS, *others)
+    for folder in (*views, *(f"arrays/{view}" for view in views)):
         for path in (out / folder).rglob("*.*"):
             if path.suffix in (*SUFFIXES.values(), ".npy"):
                 yield path.relative_to(out).as_posix()
 
 # %% ../../nbs/cream/17_shardlist.ipynb #c35dee76
-def remove_empty(folder: Path) -> None:
+def remove_empty(
+    folder: Path,  # of a view, or of arrays
+) -> None:
     "Remove a folder in which no picture is left, with those below."
     (folder / "metadata.jsonl").unlink(missing_ok=True)
     for path in (*sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True), folder):

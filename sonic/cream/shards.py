@@ -28,6 +28,7 @@ from sonic.cream.shard import (
     write_shard,
 )
 from .shardlist import Row, assign, loose_files, paths_of, read_index, remove_empty, write_index
+from .track import DRAWN, bytes_hash
 from .views import VIEWS
 from ..files import sweep
 
@@ -48,13 +49,14 @@ class Shards:
         rows: dict[str, Row],  # of the manifest, by track, as far as known; kept up to date here and by the caller
         *,
         size: int,  # tracks a shard
+        others: Collection[str] = (),  # views of other packages that the set has
     ) -> None:
         if size < 1:
             raise SonicError(f"shards={size} must be at least 1 track a shard")
-        self.out, self.rows = out, rows
+        self.out, self.rows, self.others = out, rows, others
         self._labels = {str(name): dict(zip(labels.index, plain_column(v), strict=True)) for name, v in labels.items()}
         self._keys = {track_id: sample_key(track_id) for track_id in labels.index}
-        self._loose = set(loose_files(out))
+        self._loose = set(loose_files(out, others=others))
         self._entries: dict[str, Row] = {}  # of the index, for shards that were written now
         self._pending: dict[str, set[str]] = defaultdict(set)
         sweep(out / SHARDS)
@@ -71,14 +73,23 @@ class Shards:
         for shard in self._current:
             self._tidy(shard)
 
-    def shard_of(self, track_id: str) -> str:
+    def shard_of(
+        self,
+        track_id: str,  # of the set
+    ) -> str:
         "The shard of a track, which its row must name when it is written to the journal."
         return self._shard[track_id]
 
-    def holds(self, track_id: str, view: str, *, array: bool = False) -> bool:
+    def holds(
+        self,
+        track_id: str,  # of the set
+        view: str,  # name of the view
+        *,
+        array: bool = False,  # whether its array is wanted too
+    ) -> bool:
         "Whether the picture that the row speaks of, and its array if wanted, is there, loose or in the shard."
         row, shard = self.rows.get(track_id, {}), self._shard[track_id]
-        path = paths_of(row).get(view)
+        path = self._paths(row).get(view)
         if path is None or path in self._loose:
             return path is not None and (not array or array_path(path) in self._loose)
         if shard in self._current and not array:
@@ -89,16 +100,22 @@ class Shards:
         known: str | None = json.loads(old.read(facts)).get(f"{view}_hash")
         return known == row.get(f"{view}_hash")
 
-    def start(self, pending: Collection[str]) -> None:
+    def start(
+        self,
+        pending: Collection[str],  # track ids
+    ) -> None:
         "Say which tracks are going to be drawn; shards that wait for none of them are packed now, if need be."
         for track_id in pending:
             self._pending[self._shard[track_id]].add(track_id)
         for shard in self._tracks.keys() - self._pending.keys() - self._current:
             self._pack(shard)
 
-    def settled(self, track_id: str) -> None:
+    def settled(
+        self,
+        track_id: str,  # one of those that were pending
+    ) -> None:
         "Say that the row of a track is final; the last one of a shard has the shard packed."
-        for path in paths_of(self.rows[track_id]).values():
+        for path in self._paths(self.rows[track_id]).values():
             if not path.startswith(f"{SHARDS}/"):
                 self._loose |= {name for name in (path, array_path(path)) if (self.out / name).exists()}
         waiting = self._pending[self._shard[track_id]]
@@ -109,31 +126,35 @@ class Shards:
     def finish(self) -> None:
         "Write the index, and remove what belongs to no track. What is not packed yet stays loose."
         write_index(self.out, self._tracks, self._entries)
-        named = {path for row in self.rows.values() for path in paths_of(row).values()}
+        named = {path for row in self.rows.values() for path in self._paths(row).values()}
         self._remove(self._loose - named - {array_path(path) for path in named})
-        for folder in (*VIEWS, "arrays"):
+        for folder in (*VIEWS, *self.others, "arrays"):
             if not any(path.startswith(f"{folder}/") for path in self._loose):
                 remove_empty(self.out / folder)
 
     def _drawn(self, shard: str) -> list[str]:
         "The tracks of a shard that have pictures."
-        return [t for t in self._tracks[shard] if self.rows.get(t, {}).get("status") in ("done", "warned")]
+        return [t for t in self._tracks[shard] if self.rows.get(t, {}).get("status") in DRAWN]
 
     def _names(self, track_id: str, view: str) -> tuple[str, str]:
         "What the picture and the array of a track are called in a shard."
         ending = self.rows[track_id][view].rpartition(".")[2]
         return f"{self._keys[track_id]}.{view}.{ending}", f"{self._keys[track_id]}.{view}.npy"
 
+    def _paths(self, row: Row) -> dict[str, str]:
+        "Where the pictures of a track are, by view."
+        return paths_of(row, others=self.others)
+
     def _facts(self, track_id: str) -> bytes:
         "What the shard says of a track."
         labels = {name: values[track_id] for name, values in self._labels.items()}
-        return facts_json(track_id, self.rows[track_id], labels)
+        return facts_json(track_id, self.rows[track_id], labels, others=self.others)
 
     def _contents(self, shard: str) -> str:
         "A hash of what a shard has to hold; nothing if that is nothing."
         drawn, digest = self._drawn(shard), hashlib.sha256()
         for track_id in drawn:
-            names = [self._names(track_id, view)[0] for view in paths_of(self.rows[track_id])]
+            names = [self._names(track_id, view)[0] for view in self._paths(self.rows[track_id])]
             digest.update(f"{' '.join(names)} ".encode() + self._facts(track_id) + b"\n")
         return digest.hexdigest() if drawn else ""
 
@@ -146,7 +167,7 @@ class Shards:
         if known is not None and known != (self.out / shard).stat().st_size:  # it was damaged
             return False
         for track_id in self._drawn(shard) if self._loose else []:
-            for view, path in paths_of(self.rows[track_id]).items():
+            for view, path in self._paths(self.rows[track_id]).items():
                 for lies, name in zip((path, array_path(path)), self._names(track_id, view), strict=True):
                     if lies in self._loose:
                         old = self._old(shard)
@@ -174,7 +195,7 @@ class Shards:
     def _files(self, track_id: str, old: Shard | None) -> dict[str, bytes]:
         "The files of a track by ending: what is loose is newer than what is in the shard."
         row, files = self.rows[track_id], {"json": self._facts(track_id)}
-        for view, path in paths_of(row).items():
+        for view, path in self._paths(row).items():
             for lies, name in zip((path, array_path(path)), self._names(track_id, view), strict=True):
                 if path in self._loose and lies in self._loose:
                     files[name.partition(".")[2]] = (self.out / lies).read_bytes()
@@ -182,8 +203,11 @@ class Shards:
                     files[name.partition(".")[2]] = old.read(name)
             data = files.get(self._names(track_id, view)[0].partition(".")[2])
             known = row.get(f"{view}_hash")
-            if data is None or known and hashlib.sha256(data).hexdigest()[: len(known)] != known:
-                raise SonicError(f"the {view} picture of {track_id} in {self.out} was lost or changed: add --verify")
+            if data is None or known and bytes_hash(data) != known:
+                raise SonicError(
+                    f"the {view} picture of {track_id} in {self.out} was lost or changed; "
+                    "render again with --verify (verify=True)"
+                )
         return files
 
     def _tidy(self, shard: str) -> None:
@@ -191,7 +215,7 @@ class Shards:
         drawn = set(self._drawn(shard))
         for track_id in self._tracks[shard]:
             row = self.rows.get(track_id, {})
-            for view, path in paths_of(row).items():
+            for view, path in self._paths(row).items():
                 if track_id not in drawn or not path.startswith(f"{shard}/"):
                     self._remove({path, array_path(path)})
                     row[view] = f"{shard}/{self._names(track_id, view)[0]}" if track_id in drawn else None

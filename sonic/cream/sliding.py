@@ -15,7 +15,7 @@ import scipy.fft
 from ..compiled import compiled
 
 # %% auto #0
-__all__ = ['BLOCK', 'framed', 'sliding']
+__all__ = ['framed', 'sliding']
 
 # %% ../../nbs/cream/03_sliding.ipynb #9a4f169b
 @compiled("float32[::1](float32[::1], int64, int64)")
@@ -163,7 +163,7 @@ def _slide(
             out[k, n] = np.sqrt(np.float64(a[n]) ** 2 + np.float64(b[n]) ** 2)
 
 # %% ../../nbs/cream/03_sliding.ipynb #8a7c441e
-BLOCK = 256  # frames at a time
+_BLOCK = 256  # frames at a time
 
 
 def sliding(
@@ -180,8 +180,8 @@ def sliding(
     segment = min(max(2, hop_length), n_fft)
     cosines, sines, turns = _waves(n_fft, segment=segment, first=first, count=weights.shape[1])
     energies = np.empty(out.shape[1], np.float32)
-    for start in range(0, len(energies), BLOCK):
-        frames = min(BLOCK, len(energies) - start)
+    for start in range(0, len(energies), _BLOCK):
+        frames = min(_BLOCK, len(energies) - start)
         count = frames + (n_fft - segment) // hop_length
         even, odd = np.empty((2, count, segment // 2), np.float32)
         energy = np.empty(count, np.float32)

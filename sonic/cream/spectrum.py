@@ -16,6 +16,7 @@ import numpy as np
 
 from ..config import Config, SonicError, StftSettings
 from .audio import Clip
+from .mono import NOT_FINITE
 from .stft import frame_power
 
 # %% auto #0
@@ -27,7 +28,7 @@ class Axis:
     "What the rows or the columns of a view stand for."
 
     name: str  # "frequency", "time", "pitch class", "lag"
-    unit: str  # "Hz", "s", or empty for a name
+    unit: str  # "Hz", "s", or empty for a name: rows that are not blended when a picture makes them larger
     values: np.ndarray  # shape (rows,) or (columns,): the middle of each
 
 
@@ -35,11 +36,12 @@ class Axis:
 class View:
     "One picture of a clip as numbers."
 
-    name: str  # mel, chroma, fft or tempogram
+    name: str  # mel, chroma, fft, tempogram, or that of another package
     values: np.ndarray  # float32, shape (rows, columns), lowest row first
     unit: str  # dB, amplitude, or empty for a share of the maximum
     row_axis: Axis
     column_axis: Axis
+    range: tuple[float, float] | None = None  # what is black and what is brightest, in the unit; none: by the unit
 
 # %% ../../nbs/cream/02_spectrum.ipynb #7c6565df
 COSINES = {
@@ -67,7 +69,7 @@ def stft_power(
     samples: np.ndarray,  # float32, shape (n,)
     *,
     settings: StftSettings,  # length, step and window of the frames
-    along: Callable[[np.ndarray, int, int], None] | None = None,  # see `frame_power`
+    along: Callable[[np.ndarray, int, int], None] | None = None,  # as `frame_power` has it: power, a row a bin
 ) -> np.ndarray:  # float32, shape (1 + n // hop_length, 1 + n_fft // 2)
     "Power of each frame's Fourier transform, a row a frame; `abs(librosa.stft(y)).T ** 2` is the oracle."
     shape = window(settings.window, settings.n_fft)
@@ -85,9 +87,11 @@ class Spectrum:
     def __post_init__(self) -> None:
         samples = self.clip.samples
         if samples.ndim != 1 or not len(samples):
-            raise SonicError(f"a clip must be one row of samples, not an array of shape {samples.shape}")
+            raise SonicError(
+                f"a clip must be one row of samples, not an array of shape {samples.shape}; mix it, as `load` does"
+            )
         if not np.isfinite(samples).all():
-            raise SonicError("the clip holds samples that are not finite numbers (NaN or infinity)")
+            raise SonicError(f"the clip {NOT_FINITE}")
 
     @cached_property
     def power(self) -> np.ndarray:  # float32, shape (frames, 1 + n_fft // 2)
@@ -96,7 +100,7 @@ class Spectrum:
 
     def transform(
         self,
-        along: Callable[[np.ndarray, int, int], None] | None = None,  # see `frame_power`
+        along: Callable[[np.ndarray, int, int], None] | None = None,  # as `frame_power`: power, a row a bin
     ) -> np.ndarray:  # float32, shape (frames, 1 + n_fft // 2)
         "The power, with something to be done along with it."
         if "power" not in self.__dict__:

@@ -17,10 +17,10 @@ from ..compiled import aligned
 from .lanes import LANES, passes, transform
 
 # %% auto #0
-__all__ = ['TOGETHER', 'frame_power']
+__all__ = ['frame_power']
 
 # %% ../../nbs/cream/01_stft.ipynb #57dbc60a
-TOGETHER = 1 << 16  # samples; the power of their frames is half a megabyte, and still in the cache when they are done
+_TOGETHER = 1 << 16  # samples; the power of their frames is half a megabyte, and still in the cache when they are done
 
 
 def frame_power(
@@ -28,7 +28,7 @@ def frame_power(
     *,
     window: np.ndarray,  # float64, shape (n_fft,)
     hop_length: int,  # samples from one frame to the next
-    along: Callable[[np.ndarray, int, int], None] | None = None,  # called with the power, and the frames just done
+    along: Callable[[np.ndarray, int, int], None] | None = None,  # takes power, a row a bin, and the frames: from, to
 ) -> np.ndarray:  # float32, shape (1 + n_fft // 2, 1 + n // hop_length): a row a frequency, a column a frame
     "Power of each frame's Fourier transform, half a frame of zeros before and behind; `abs(librosa.stft(y)) ** 2` is the oracle."
     n_fft, frames = len(window), 1 + len(samples) // hop_length
@@ -37,7 +37,7 @@ def frame_power(
         if along:
             along(power, 0, frames)
         return power
-    wide, at_once = max(frames, LANES), max(TOGETHER // hop_length, LANES)
+    wide, at_once = max(frames, LANES), max(_TOGETHER // hop_length, LANES)
     power = np.empty((1 + n_fft // 2, wide), np.float32)
     tables, work = (np.array(window), *passes(n_fft // 2)), aligned(4, n_fft // 2 * LANES)
     for start in range(0, wide, at_once):

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .manifest import MANIFEST
+from .recipe import RECIPE
+from .track import DRAWN
 from ..text import one_line
 
 if TYPE_CHECKING:
@@ -33,15 +36,22 @@ def summary(
     counts = ", ".join(f"{number} {status}" for status, number in manifest["status"].value_counts(sort=False).items())
     drawn, kept = manifest.attrs["drawn"], manifest.attrs["kept"]
     yield f"{len(manifest)} tracks: {counts}. Drew {drawn} in {seconds:.1f} s, kept {kept} that were there."
-    yield f"Pictures: {out}   manifest: {out / 'manifest.parquet'}   recipe: {out / 'sonic.toml'}"
+    yield f"Pictures: {out}   manifest: {out / MANIFEST}   recipe: {out / RECIPE}"
 
 
-def failed(manifest: pd.DataFrame) -> pd.DataFrame:
+def failed(
+    manifest: pd.DataFrame,  # as `render` gives it
+) -> pd.DataFrame:  # those of its rows
     "The tracks that have no pictures."
-    return manifest[~manifest["status"].isin(["done", "warned"])]
+    return manifest[~manifest["status"].isin(DRAWN)]
 
 
-def named(title: str, rows: pd.DataFrame, *, place: str = "manifest") -> Iterator[str]:
+def named(
+    title: str,  # what became of them
+    rows: pd.DataFrame,  # columns track_id and reason
+    *,
+    place: str = "manifest",  # where the others can be read
+) -> Iterator[str]:  # lines; none if there is no row
     "Up to twenty tracks, each with its reason."
     if len(rows):
         yield f"{title}:"

@@ -24,15 +24,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['PATH_COLUMNS', 'ID_COLUMNS', 'load_table', 'read_text', 'read_table', 'read_playlist']
+__all__ = ['PATH_COLUMNS', 'load_table', 'read_text', 'read_table', 'read_playlist']
 
 # %% ../../nbs/cream/16_tables.ipynb #22f28f07
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "audio", "audio_path")
-ID_COLUMNS = ("track_id", "id")
+_ID_COLUMNS = ("track_id", "id")
 
 
-def load_table(file: str | os.PathLike[str]) -> pd.DataFrame:
-    "A CSV, TSV or Parquet file. Only an empty cell is missing: NA, None and null can be names of artists."
+def load_table(
+    file: str | os.PathLike[str],  # a path or URL; Parquet if it ends in .parquet, else text with a separator
+) -> pd.DataFrame:  # as it stands there; only an empty cell is missing, for NA, None and null can be names of artists
+    "A CSV, TSV or Parquet file. Raises `SonicError` if it cannot be read as one."
     import pandas as pd
 
     try:
@@ -41,14 +43,16 @@ def load_table(file: str | os.PathLike[str]) -> pd.DataFrame:
         text = read_text(file)
         separator = max(",\t;|", key=text.partition("\n")[0].count)
         head = pd.read_csv(io.StringIO(text), sep=separator, nrows=0).columns
-        kept = {name: str for name in head if name.lower() in PATH_COLUMNS + ID_COLUMNS}
+        kept = {name: str for name in head if name.lower() in PATH_COLUMNS + _ID_COLUMNS}
         plain: dict[str, Any] = dict(keep_default_na=False, na_values=[""], index_col=False, low_memory=False)
         return pd.read_csv(io.StringIO(text), sep=separator, dtype=kept, **plain)
     except (OSError, ValueError) as error:
         raise SonicError(f"{file} cannot be read as a table: {' '.join(str(error).split())}") from None
 
 
-def read_text(file: str | os.PathLike[str]) -> str:
+def read_text(
+    file: str | os.PathLike[str],  # a path or URL
+) -> str:
     "A text in UTF-8 or, if it is not that, in Latin-1."
     data = read_bytes(file)
     try:
@@ -73,8 +77,8 @@ def _filled(frame: pd.DataFrame, column: Any, source: str) -> list[str]:
 # %% ../../nbs/cream/16_tables.ipynb #c8a50858
 def read_table(
     table: str | os.PathLike[str] | pd.DataFrame,  # a file or URL in .csv, .tsv or .parquet, or the table itself
-) -> pd.DataFrame:
-    "A table of paths as a collection."
+) -> pd.DataFrame:  # columns track_id (the paths, if none is there) and path, then the other columns
+    "A table of paths as a collection. Raises `SonicError` without a column of paths, or if a cell of it is empty."
     import pandas as pd
 
     if isinstance(table, pd.DataFrame):
@@ -82,7 +86,7 @@ def read_table(
     else:
         where = absolute(table)
         frame, source, root = load_table(where), str(table), parent(where)
-    column, key = _column(frame, PATH_COLUMNS), _column(frame, ID_COLUMNS)
+    column, key = _column(frame, PATH_COLUMNS), _column(frame, _ID_COLUMNS)
     if column is None:
         has = ", ".join(map(str, frame.columns))
         raise SonicError(
@@ -110,8 +114,8 @@ def read_playlist(
     playlist: str | os.PathLike[str],  # a file or URL that ends in .m3u or .m3u8
     *,
     tags: bool = True,  # read labels from the tags of the files
-) -> pd.DataFrame:
-    "A playlist as a collection."
+) -> pd.DataFrame:  # columns track_id (the path beside the playlist) and path, then title and labels
+    "A playlist as a collection. Raises `SonicError` if it names no file."
     import pandas as pd
 
     root = parent(absolute(playlist))

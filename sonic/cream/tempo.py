@@ -17,7 +17,7 @@ from .mel import mel_bank
 from .spectrum import Spectrum
 
 # %% auto #0
-__all__ = ['TEMPI', 'BEATS', 'FINE', 'PRIOR', 'CHANCE', 'RATIOS', 'accents', 'support', 'Tempo', 'tempo']
+__all__ = ['TEMPI', 'accents', 'support', 'Tempo', 'tempo']
 
 # %% ../../nbs/cream/08_tempo.ipynb #e3cf54b1
 def accents(
@@ -31,8 +31,8 @@ def accents(
 
 # %% ../../nbs/cream/08_tempo.ipynb #f54b6643
 TEMPI = np.geomspace(30, 300, 1000)  # BPM, 0.23 % apart
-BEATS = np.arange(1, 5)[:, None]  # shifts that must agree
-FINE = 8  # shifts a frame
+_BEATS = np.arange(1, 5)[:, None]  # shifts that must agree
+_FINE = 8  # shifts a frame
 
 
 def support(
@@ -46,14 +46,14 @@ def support(
     stft = spectrum.config.stft
     lags = 60 / TEMPI * spectrum.clip.sample_rate / stft.hop_length
     power = np.abs(scipy.fft.rfft(rise, 2 * len(rise))) ** 2
-    echo = scipy.fft.irfft(power, 2 * len(rise) * FINE)[: len(rise) * FINE]
-    agreement = np.interp(BEATS * lags * FINE, np.arange(len(echo)), echo / echo[0], right=0).mean(axis=0)
+    echo = scipy.fft.irfft(power, 2 * len(rise) * _FINE)[: len(rise) * _FINE]
+    agreement = np.interp(_BEATS * lags * _FINE, np.arange(len(echo)), echo / echo[0], right=0).mean(axis=0)
     return np.where(lags >= max(2, stft.n_fft / stft.hop_length), agreement, 0)
 
 # %% ../../nbs/cream/08_tempo.ipynb #faa79bb5
-PRIOR = np.exp(-0.5 * np.log2(TEMPI / 120) ** 2)  # one octave from 120 BPM: 0.61
-CHANCE = 0.15  # support that white noise hardly ever reaches
-RATIOS = (1 / 3, 1 / 2, 2 / 3, 3 / 2, 2, 3)  # what a tempo is mistaken for
+_PRIOR = np.exp(-0.5 * np.log2(TEMPI / 120) ** 2)  # one octave from 120 BPM: 0.61
+_CHANCE = 0.15  # support that white noise hardly ever reaches
+_RATIOS = (1 / 3, 1 / 2, 2 / 3, 3 / 2, 2, 3)  # what a tempo is mistaken for
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ def tempo(
 ) -> Tempo:  # without `bpm` for silence, a steady tone, noise, or too short a clip
     "The tempo with the most support, weighted by how likely it is beforehand (Ellis 2007, doi 10.1080/09298210701653344)."
     evidence = support(spectrum)
-    score = evidence * PRIOR
+    score = evidence * _PRIOR
     best = int(score.argmax())
     strength = float(np.clip(evidence[best], 0, 1))
-    if strength < CHANCE:
+    if strength < _CHANCE:
         return Tempo(None, strength, ())
     bpm = float(TEMPI[best] * (TEMPI[1] / TEMPI[0]) ** _vertex(score, best))
-    ratios = [bpm * ratio for ratio in RATIOS if TEMPI[0] <= bpm * ratio <= TEMPI[-1]]
+    ratios = [bpm * ratio for ratio in _RATIOS if TEMPI[0] <= bpm * ratio <= TEMPI[-1]]
     shares = np.clip(np.interp(ratios, TEMPI, score) / score[best], 0, 1)
     others = sorted(zip(ratios, shares.tolist(), strict=True), key=lambda other: -other[1])
     return Tempo(bpm, strength, tuple(others))

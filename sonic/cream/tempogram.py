@@ -20,8 +20,8 @@ from .resize import Spread, resize, spread_of
 from .spectrum import Axis, Spectrum, View, window
 
 # %% auto #0
-__all__ = ['RANGE', 'FAINT', 'onset_levels', 'mean_rise', 'onset_delay', 'onset_strength', 'local_autocorrelation',
-           'tempogram_view', 'tempo_rows', 'lags_shown', 'on_bpm_axis']
+__all__ = ['RANGE', 'onset_levels', 'mean_rise', 'onset_delay', 'onset_strength', 'local_autocorrelation', 'tempogram_view',
+           'tempo_rows', 'lags_shown', 'on_bpm_axis']
 
 # %% ../../nbs/cream/07_tempogram.ipynb #89548da4
 RANGE = 80  # dB below the loudest band of the clip, under which a rise does not count
@@ -55,7 +55,7 @@ def mean_rise(
 
 
 def onset_delay(
-    stft: StftSettings,
+    stft: StftSettings,  # length and step of the frames
 ) -> int:  # frames
     "How far behind a rise the sound lies: a frame for the difference, and half the length of a frame."
     return 1 + stft.n_fft // (2 * stft.hop_length)
@@ -70,7 +70,7 @@ def onset_strength(
     return np.pad(rise, (onset_delay(spectrum.config.stft), 0))[: len(levels)]
 
 # %% ../../nbs/cream/07_tempogram.ipynb #1830766d
-FAINT = 1e-7  # share of the loudest window since the sums were made, below which they are made anew
+_FAINT = 1e-7  # share of the loudest window since the sums were made, below which they are made anew
 
 
 @compiled("void(float64[::1], int64, int64, int64, float64[:, ::1])", fastmath={"reassoc", "contract"})
@@ -116,7 +116,7 @@ def _slide(x: Any, window: Any, turns: Any, sums: Any, out: Any) -> None:
                 c2[lag] = cos2 * real + sin2 * imaginary + in_c2[lag] * enters
                 d2[lag] = cos2 * imaginary - sin2 * real + in_d2[lag] * enters
         loudest = max(loudest, whole)
-        if not frame or 0 < energy <= FAINT * loudest:
+        if not frame or 0 < energy <= _FAINT * loudest:
             _begin(x, frame, length, lags, sums)
             loudest = whole
         share, row = 1 / energy if energy > 0 else 0.0, out[frame]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # %% auto #0
-__all__ = ['STYLE', 'WIDEST', 'STEPS', 'HERTZ', 'OCTAVES', 'BPM', 'plain', 'words', 'clock', 'time_ticks', 'hertz_name',
-           'note_name', 'sharp', 'frequency_names', 'row_of', 'row_ticks', 'across', 'frequency_ticks']
+__all__ = ['STYLE', 'STEPS', 'HERTZ', 'OCTAVES', 'BPM', 'plain', 'words', 'clock', 'time_ticks', 'hertz_name', 'note_name',
+           'sharp', 'frequency_names', 'axis_names', 'row_of', 'row_ticks', 'across', 'frequency_ticks']
 
 # %% ../../nbs/cream/12_ticks.ipynb #91a24fe1
 STYLE = {
@@ -40,7 +40,7 @@ STYLE = {
 }
 
 # %% ../../nbs/cream/12_ticks.ipynb #dccfbd4f
-WIDEST = 76  # columns of text; letters of East Asian scripts take two
+_WIDEST = 76  # columns of text; letters of East Asian scripts take two
 
 
 def plain(
@@ -50,7 +50,7 @@ def plain(
     kept = [" " if unicodedata.category(c)[0] in "CZ" else c for c in unicodedata.normalize("NFC", text)]
     line = " ".join("".join(kept).split())
     widths = np.cumsum([2 if unicodedata.east_asian_width(c) in "FW" else 1 for c in line])
-    return line if not len(line) or widths[-1] <= WIDEST else line[: np.searchsorted(widths, WIDEST, "right")] + "…"
+    return line if not len(line) or widths[-1] <= _WIDEST else line[: np.searchsorted(widths, _WIDEST, "right")] + "…"
 
 # %% ../../nbs/cream/12_ticks.ipynb #01b01795
 @lru_cache(maxsize=64)
@@ -81,7 +81,7 @@ def words(
 
 # %% ../../nbs/cream/12_ticks.ipynb #78257b7c
 def clock(
-    seconds: float,
+    seconds: float,  # s
     *,
     step: float = 1,  # s, from one label to the next
 ) -> str:  # 1:05, 0:00.25 or 1:01:05
@@ -97,7 +97,7 @@ STEPS += [s * unit for unit in (1, 60) for s in (1, 2, 5, 10, 15, 30)] + [3600, 
 
 
 def time_ticks(
-    ax: Axes,
+    ax: Axes,  # whose x axis is time in s
     span: float,  # s, how long the axis is
 ) -> None:
     "A time axis with at most eight labels; it follows when the figure is zoomed by hand."
@@ -110,7 +110,7 @@ def time_ticks(
 
 # %% ../../nbs/cream/12_ticks.ipynb #1fc73682
 def hertz_name(
-    hertz: float,
+    hertz: float,  # Hz
 ) -> str:  # 50, 200, 1k, 20k
     "A frequency in few letters."
     return f"{hertz / 1000:g}k" if hertz >= 1000 else f"{hertz:g}"
@@ -124,13 +124,15 @@ def note_name(
     return f"{PITCH_CLASSES[number % 12]}{number // 12 - 1}"
 
 
-def sharp(name: str) -> str:  # A♯4 for A#4
-    "The name of a note or a key as musicians write it."
+def sharp(
+    name: str,  # of a note or a key, such as A#4
+) -> str:  # A♯4
+    "A name as musicians write it."
     return name.replace("#", "♯")
 
 
 def frequency_names(
-    hertz: np.ndarray,  # Hz, rising: what an axis shows
+    hertz: np.ndarray,  # Hz, shape (n,), rising: what an axis shows
 ) -> tuple[dict[str, float], dict[str, float]]:  # Hz
     "Round frequencies and notes along an axis: every C if it is wide, else round numbers and every note."
     from matplotlib.ticker import MaxNLocator
@@ -143,13 +145,27 @@ def frequency_names(
     return {hertz_name(value): value for value in round_ones}, {sharp(note_name(tone)): tone for tone in tones}
 
 
+def axis_names(
+    axis: Axis,  # of the rows of any view
+) -> dict[str, float]:  # in the unit of the axis
+    "What is written along an axis: round numbers, or every row if the rows are names."
+    from matplotlib.ticker import MaxNLocator
+
+    if axis.unit == "Hz":
+        return frequency_names(axis.values)[0]
+    if not axis.unit:
+        return {f"{value:g}": float(value) for value in axis.values}
+    round_ones = MaxNLocator(6).tick_values(float(axis.values[0]), float(axis.values[-1]))
+    return {f"{value:g}": float(value) for value in round_ones}
+
+
 HERTZ = {hertz_name(s * 10**e): float(s * 10**e) for e in (1, 2, 3, 4) for s in (1, 2, 5)}
 OCTAVES = {f"C{n}": 440 * 2 ** (n - 4.75) for n in range(11)}  # Hz
 BPM = {str(value): float(value) for value in (30, 40, 60, 80, 100, 120, 160, 200, 240, 300, 400, 600)}
 
 # %% ../../nbs/cream/12_ticks.ipynb #1492877e
 def row_of(
-    value: float | np.ndarray,  # in the unit of the axis
+    value: float | np.ndarray,  # of any shape, in the unit of the axis
     *,
     axis: Axis,  # rising
 ) -> Any:  # rows from -0.5, the lower edge of the first; NaN outside the image
@@ -184,8 +200,8 @@ def row_ticks(
 
 # %% ../../nbs/cream/12_ticks.ipynb #01c52f95
 def across(
-    ax: Axes,
-    hertz: float,
+    ax: Axes,  # whose x axis is in Hz
+    hertz: float,  # Hz
 ) -> float:  # from 0, the left edge, to 1
     "Where a frequency lies, as a share of the width."
     return float((ax.transScale + ax.transLimits).transform((hertz, ax.get_ylim()[1]))[0])

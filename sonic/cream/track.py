@@ -26,14 +26,17 @@ from .outcome import Halted
 from .picture import encode, peak_of, picture
 from .shard import array_path, picture_bytes
 from .tempogram import lags_shown, tempogram_view
-from .views import VIEWS, check_views, spectrum_of
+from .views import VIEWS, check_views, made_by, spectrum_of, view_of
 from ..fetch import fetched
 from ..files import file_stamp, write_file
 
 # %% auto #0
-__all__ = ['Track', 'file_hash', 'render_track', 'altered']
+__all__ = ['DRAWN', 'Track', 'bytes_hash', 'render_track', 'altered']
 
 # %% ../../nbs/cream/17_track.ipynb #6345720b
+DRAWN = ("done", "warned")  # status of a track that has pictures
+
+
 @dataclass(frozen=True)
 class Track:
     "What a worker needs to know of a track."
@@ -42,25 +45,29 @@ class Track:
     path: str  # of the sound, or a URL
     pictures: dict[str, str]  # relative picture path by view
     stamp: dict[str, int] = field(default_factory=dict)  # of the sound file, as it was when the work was planned
+    made_by: dict[str, str] = field(default_factory=dict)  # of views of other packages: the package and its version
 
 # %% ../../nbs/cream/17_track.ipynb #f3a6f149
-def file_hash(
-    path: Path,
+def _file_hash(
+    path: Path,  # of a file on this machine
 ) -> str:  # 16 hexadecimal digits
     "What tells the bytes of one file from those of another: the beginning of their SHA-256."
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _bytes_hash(data: bytes) -> str:
+def bytes_hash(
+    data: bytes,  # of a whole file
+) -> str:  # 16 hexadecimal digits
+    "The same for a file that is held."
     return hashlib.sha256(data).hexdigest()[:16]
 
 # %% ../../nbs/cream/17_track.ipynb #7b63e0c5
 def render_track(
-    track: Track,
+    track: Track,  # which of its pictures are to be drawn, and where they go
     *,
-    out: Path,
-    config: Config,
+    out: Path,  # folder that `render` writes
+    config: Config,  # settings of all views, and of the pictures
     arrays: bool,  # write the views as float32 .npy too
     tags: Collection[str] = (),  # labels to be read from its tags
 ) -> dict[str, Any]:  # columns of its row
@@ -69,7 +76,7 @@ def render_track(
     try:
         with fetched(track.path) as file:
             row = _render(track, file, out=out, config=config, arrays=arrays)
-            row["sound_hash"] = file_hash(file)
+            row["sound_hash"] = _file_hash(file)
             if tags:
                 labels = read_tags(file)
                 row |= {name: labels.get(name) for name in tags}
@@ -82,6 +89,7 @@ def render_track(
 
 def _render(track: Track, file: Path, *, out: Path, config: Config, arrays: bool) -> dict[str, Any]:
     "Write the pictures of a file that is here."
+    _check_packages(track)
     beside = {name: out / array_path(path) for name, path in track.pictures.items()}
     beside = {name: path for name, path in beside.items() if arrays or path.exists()}  # there, it is of another recipe
     try:
@@ -92,14 +100,28 @@ def _render(track: Track, file: Path, *, out: Path, config: Config, arrays: bool
         for name, path in track.pictures.items():
             data = encode(drawn.pictures[name].levels, settings=config.picture)
             write_file(out / path, data)
-            row[f"{name}_hash"] = _bytes_hash(data)
+            row[f"{name}_hash"] = bytes_hash(data)
     except SonicError as error:  # the row says of which file it speaks
         raise SonicError(str(error).removeprefix(f"{file.name}: ")) from error
     except OSError as error:  # of what is written: what is wrong with the sound comes as the other
         raise Halted(str(error.strerror or error).lower()) from error
     row |= {f"{name}_peak": peak for name, peak in drawn.peaks.items()}  # their levels depend on it
+    for name, by in track.made_by.items():  # of which nobody but their package knows how high they go
+        shown = drawn.pictures[name]
+        row |= {f"{name}_low": shown.low, f"{name}_high": shown.high, f"{name}_by": by}
     notes = [*drawn.notes, *(["the clip is silent"] if drawn.silent else [])]
     return row | {"status": "warned" if notes else "done", "reason": "; ".join(notes)}
+
+
+def _check_packages(track: Track) -> None:
+    "Refuse to draw with another version of a package than the manifest would say."
+    for name, by in track.made_by.items():
+        try:
+            here = made_by(name)
+        except SonicError as error:
+            raise SonicError(f"{error}; install {by} where the workers run") from None
+        if here != by:
+            raise SonicError(f"the view {name} is of {by} where the run began, and of {here} here; install the same")
 
 
 def _draw_clip(clip: Clip, names: Collection[str], *, config: Config, arrays: dict[str, Path]) -> Drawn:
@@ -107,7 +129,7 @@ def _draw_clip(clip: Clip, names: Collection[str], *, config: Config, arrays: di
     spectrum, reads = spectrum_of(clip, config=config), {}
     if "tempogram" not in arrays and config.tempogram.axis == "bpm":
         reads["tempogram"] = partial(tempogram_view, lags=lags_shown(spectrum))
-    views = {name: reads.get(name, VIEWS[name])(spectrum) for name in check_views(names)}
+    views = {n: reads[n](spectrum) if n in reads else view_of(spectrum, n) for n in check_views(names, others=True)}
     for name, path in arrays.items():
         file = io.BytesIO()
         np.save(file, views[name].values)
@@ -121,15 +143,16 @@ def altered(
     row: dict[str, Any],  # of the manifest
     *,
     path: str,  # of the sound
-    out: Path,
+    out: Path,  # folder that `render` wrote
+    others: Collection[str] = (),  # views of other packages that the set has
 ) -> list[str]:  # sentences; none: it is all as it was
     "What is no longer what a row says of it, byte for byte."
     wrong = []
     if file_stamp(path):  # music that is not there is not another, and no reason to lose its pictures
         with fetched(path) as file:
-            if row.get("sound_hash") != file_hash(file):
+            if row.get("sound_hash") != _file_hash(file):
                 wrong.append("the sound is another")
-    for name in VIEWS:
+    for name in (*VIEWS, *others):
         if row.get(name) and _picture_hash(out, row[name]) != row.get(f"{name}_hash"):
             wrong.append(f"the picture {row[name]} is another")
     return wrong
@@ -138,5 +161,5 @@ def altered(
 def _picture_hash(out: Path, path: str) -> str:
     "The hash of a picture, loose or in a shard; nothing if it is not there."
     with suppress(OSError, SonicError):
-        return _bytes_hash(picture_bytes(out, path))
+        return bytes_hash(picture_bytes(out, path))
     return ""

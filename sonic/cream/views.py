@@ -1,4 +1,4 @@
-"""The four views of a clip, from one transform.
+"""The four views of a clip, from one transform; and views that other packages bring.
 
 Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/views.html.md"""
 
@@ -7,20 +7,26 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/cream/vi
 # %% ../../nbs/cream/10_views.ipynb #b6b94334
 from __future__ import annotations
 
-import difflib
+import sys
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from ..config import Config, SonicError, StftSettings
 from .amplitude import fft_view
 from .audio import Clip
 from .chroma import chroma_view
 from .mel import mel_view
-from .spectrum import Spectrum, View
+from .spectrum import Axis, Spectrum, View
 from .tempogram import tempogram_view
+from ..extensions import Extension, extension
 
 # %% auto #0
-__all__ = ['VIEWS', 'spectrum_of', 'views', 'check_views', 'full_names', 'mel', 'chroma', 'fft', 'tempogram']
+__all__ = ['VIEWS', 'spectrum_of', 'views', 'check_views', 'full_names', 'mel', 'chroma', 'fft', 'tempogram', 'view_of',
+           'made_by']
 
 # %% ../../nbs/cream/10_views.ipynb #bd972571
 VIEWS: dict[str, Callable[[Spectrum], View]] = {
@@ -50,27 +56,36 @@ def views(
     *,
     config: Config | None = None,  # settings; none: the defaults
     **settings: Any,  # changes to them, dotted: `**{"mel.n_mels": 96}`
-) -> dict[str, View]:  # by name, in the order mel, chroma, fft, tempogram
+) -> dict[str, View]:  # by name, in the order mel, chroma, fft, tempogram, then those of other packages
     "The views of a clip."
-    names = check_views(VIEWS if only is None else only)
+    names = check_views(VIEWS if only is None else only, others=True)
     spectrum = spectrum_of(clip, config=config, **settings)
-    return {name: VIEWS[name](spectrum) for name in names}
+    return {name: view_of(spectrum, name) for name in names}
 
 # %% ../../nbs/cream/10_views.ipynb #8ca1a61e
 def check_views(
     names: Collection[str],  # of views, in any order
-) -> list[str]:  # in the order of `VIEWS`, each once
+    *,
+    others: bool = False,  # whether the views of other packages count too
+) -> list[str]:  # in the order of `VIEWS`, each once, then those of other packages by name
     "The views of these names. Raises `SonicError` for a name that no view has."
-    names = [names] if isinstance(names, str) else list(names)
-    for name in names:
-        if name not in VIEWS:
-            near = difflib.get_close_matches(name, VIEWS, n=1)
+    names = {names} if isinstance(names, str) else set(names)
+    strange = sorted(names - VIEWS.keys())
+    for name in strange:
+        brought = _found(name, tuple(sys.path)).made_by
+        if not others:
             raise SonicError(
-                f"no view is called {name}{f'; did you mean {near[0]}?' if near else ''} ({', '.join(VIEWS)})"
+                f"{name} is a view of {brought}, and only SONIC's own can be had here ({', '.join(VIEWS)})"
             )
     if not names:
         raise SonicError(f"name at least one view ({', '.join(VIEWS)})")
-    return [name for name in VIEWS if name in names]
+    return [*(name for name in VIEWS if name in names), *strange]
+
+
+@lru_cache(maxsize=32)
+def _found(name: str, path: tuple[str, ...]) -> Extension:
+    "What another package brings; looked for once, as long as Python looks in the same places."
+    return extension(name, group="sonic.views", own=VIEWS, what="view")
 
 # %% ../../nbs/cream/10_views.ipynb #29a67469
 def full_names(
@@ -85,7 +100,7 @@ def full_names(
 
 def _one(name: str, clip: Clip, settings: dict[str, Any]) -> View:
     "One view, with settings that may leave out their section."
-    return VIEWS[name](spectrum_of(clip, **full_names(settings, view=name)))
+    return view_of(spectrum_of(clip, **full_names(settings, view=name)), name)
 
 
 def mel(
@@ -118,3 +133,60 @@ def tempogram(
 ) -> View:  # a row a lag from 0, a column a frame, share of the frame's maximum
     "Tempogram: local autocorrelation of the onset strength."
     return _one("tempogram", clip, settings)
+
+# %% ../../nbs/cream/10_views.ipynb #017f41a5
+def _wrong(made: Any) -> str:
+    "What keeps something from being a view, if anything does."
+    if not (isinstance(made, View) and isinstance(made.row_axis, Axis) and isinstance(made.column_axis, Axis)):
+        return f"gave {type(made).__name__}, which is no View with two axes (sonic.cream.spectrum)"
+    values, rows, columns = made.values, made.row_axis, made.column_axis
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or not values.size or values.dtype.kind not in "fiu":
+        return f"gave values of shape {np.shape(values)}, not rows and columns of numbers"
+    axes = np.shape(rows.values) + np.shape(columns.values)
+    if values.shape != axes:
+        return f"gave values of shape {values.shape} with axes of shape {axes}"
+    if columns.unit != "s" or (np.diff(rows.values) <= 0).any():
+        return "must have columns whose axis is in s, and rows whose axis rises"
+    if not np.isfinite(values).all():
+        return "holds values that are not finite numbers (NaN or infinity)"
+    low, high = made.range or (0 if made.unit != "dB" else -np.inf, np.inf if made.unit else 1)
+    if not low < high:
+        return f"has a range from {low:g} to {high:g}: the darkest value comes first"
+    if made.range is None and (values.min() < low or values.max() > high):
+        return f"goes from {values.min():g} to {values.max():g}: say what is black and brightest, View(..., range=(low, high))"
+    return ""
+
+# %% ../../nbs/cream/10_views.ipynb #f4394cc9
+def view_of(
+    spectrum: Spectrum,  # of the clip
+    name: str,  # of a view, SONIC's own or of another package
+) -> View:
+    "One view. Raises `SonicError` if another package's function fails, or gives what is no view."
+    if name in VIEWS:
+        return VIEWS[name](spectrum)
+    make, whose = _loaded(name, tuple(sys.path)), f"the view {name} of {made_by(name)}"
+    try:
+        made = make(spectrum)
+    except (SonicError, MemoryError):
+        raise
+    except Exception as error:  # whatever a stranger's function does
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise SonicError(f"{whose} failed ({words}); leave it out, or tell its authors") from error
+    if wrong := _wrong(made):
+        raise SonicError(f"{whose} {wrong}")
+    rows, columns = (replace(axis, values=np.asarray(axis.values)) for axis in (made.row_axis, made.column_axis))
+    return replace(made, name=name, values=np.asarray(made.values, np.float32), row_axis=rows, column_axis=columns)
+
+
+@lru_cache(maxsize=32)
+def _loaded(name: str, path: tuple[str, ...]) -> Callable[[Spectrum], View]:
+    "The function of another package."
+    function: Callable[[Spectrum], View] = _found(name, path).load()
+    return function
+
+
+def made_by(
+    name: str,  # of a view of another package
+) -> str:  # such as sonic-contrast 1.0
+    "The package that brings a view, and its version. Raises `SonicError` if none does."
+    return _found(name, tuple(sys.path)).made_by

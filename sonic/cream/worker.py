@@ -23,7 +23,7 @@ import cv2
 from threadpoolctl import threadpool_limits
 
 # %% auto #0
-__all__ = ['THREADS', 'calm_down', 'one_thread', 'settle_in', 'begin', 'finish', 'begun']
+__all__ = ['THREADS', 'one_thread', 'settle_in', 'begin', 'finish', 'begun']
 
 # %% ../../nbs/cream/13_worker.ipynb #f4e82f0b
 def _keep_memory() -> None:
@@ -37,7 +37,7 @@ def _keep_memory() -> None:
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # read as libraries load
 
 
-def calm_down() -> None:
+def _calm_down() -> None:
     "Keep this process to one thread for good."
     if cv2.getNumThreads() > 1:  # not yet done
         os.environ.update(THREADS)
@@ -47,7 +47,7 @@ def calm_down() -> None:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:  # for the length of a `with`
     "Keep this process to one thread for a while: BLAS, OpenMP, OpenCV and torch, those loaded in between included."
     torch, threads = sys.modules.get("torch"), cv2.getNumThreads()
     torch_threads = torch.get_num_threads() if torch else 1
@@ -79,17 +79,15 @@ def settle_in(
 ) -> None:
     "What a worker does before its first item."
     global _claim
-    calm_down()
+    _calm_down()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     if memory:
         _limit("RLIMIT_DATA", int(memory * 1e9))
     if claims:
         _claim = os.open(os.path.join(claims, str(os.getpid())), os.O_WRONLY | os.O_CREAT)
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(
-                1, signal.SIGKILL
-            )  # PR_SET_PDEATHSIG, which reaches also who never lets go of Python
+        if sys.platform == "linux":  # PR_SET_PDEATHSIG, which reaches also who never lets go of Python
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)
         threading.Thread(target=_outlive, args=(parent,), daemon=True).start()
 
 

@@ -20,7 +20,7 @@ __all__ = ['chance_level', 'fold_in', 'Als']
 # %% ../../nbs/rouge/05_als.ipynb #c0bebebb
 def chance_level(
     weights: Any,  # sparse matrix, shape (users, tracks)
-) -> float:
+) -> float:  # in the unit of the weights
     "About how large the largest singular value of a matrix is that holds as much by chance."
     total = float(np.square(weights.data, dtype=np.float64).sum())
     users, tracks = np.count_nonzero(np.diff(weights.indptr)), len(np.unique(weights.indices))
@@ -31,7 +31,7 @@ def fold_in(
     factors: np.ndarray,  # shape (tracks, factors)
     weights: Any,  # csr_array, shape (users, tracks): of what was played; elsewhere the weight is 1
     *,
-    penalty: float,
+    penalty: float,  # λ, what a vector's squared length costs; 0 or more
     gram: np.ndarray | None = None,  # float64: the factors' products with each other, if they are known
 ) -> np.ndarray:  # float64, shape (users, factors)
     "The vectors of users that fit their histories best: equation 4 of Hu, Koren and Volinsky (2008)."

@@ -21,7 +21,7 @@ from ..config import Config, fingerprint
 from ..files import save_file
 from .log import Log
 from .recommender import hear
-from .registry import RECOMMENDERS, recommender_class
+from .registry import RECOMMENDERS, recommender_class, recommender_entry
 from .results import FLOORS, Bench
 from .rounds import Control, Round, System, line_up, play_round
 from .splits import split_log
@@ -29,14 +29,14 @@ from ..sections import SonicError
 from ..tails.table import Table
 
 # %% auto #0
-__all__ = ['USUAL', 'bench']
+__all__ = ['bench']
 
 # %% ../../nbs/rouge/11_bench.ipynb #f31d54cb
-USUAL = tuple(name for name, entry in RECOMMENDERS.items() if not entry.slow and name != "random")
+_USUAL = tuple(name for name, entry in RECOMMENDERS.items() if not entry.slow and name != "random")
 
 
 def bench(
-    log: Log,
+    log: Log,  # who played what when; one without times cannot be split
     tables: Mapping[str, Table] | None = None,  # vectors of the tracks, by name; none: only what does not hear
     *,
     recommenders: Sequence[str] | None = None,  # none: all but the slow ones, as far as there are vectors
@@ -75,7 +75,7 @@ def bench(
 
 def _usual(tables: Mapping[str, Table]) -> list[str]:
     "What is tried if nothing else is asked for."
-    return [name for name in USUAL if tables or not recommender_class(name).hears]
+    return [name for name in _USUAL if tables or not recommender_class(name).hears]
 
 
 def _catalogue(log: Log, tables: Mapping[str, Table]) -> list[str] | None:
@@ -88,7 +88,7 @@ def _catalogue(log: Log, tables: Mapping[str, Table]) -> list[str] | None:
     played = shared.intersection(log.tracks())
     if not played:
         raise SonicError(
-            f"nobody in the log has played a track of the tables: its ids look like {log.tracks()[0]!r}, theirs like {min(shared)!r}"
+            f"nobody in the log has played a track of the tables: its ids look like {log.tracks()[0]!r}, those of the tables like {min(shared)!r}"
         )
     return sorted(shared)
 
@@ -103,7 +103,7 @@ def _identity(
     return {
         "log": [len(log), *log.span, *log.sizes],
         "tables": {name: [table.recipe["fingerprint"], ids[name]] for name, table in tables.items()},
-        "systems": [str(system) for system in systems],
+        "systems": [f"{system} {recommender_entry(system.recommender).package}".strip() for system in systems],
         "cuts": sorted(cuts),
         "settings": fingerprint(config.replace(**{"bench.seeds": 1}), "neighbours", "recommend", "sequence", "bench"),
     }

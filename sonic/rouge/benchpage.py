@@ -21,19 +21,19 @@ import numpy as np
 from ..cream.figure import empty_figure
 from ..cream.page import STYLE
 from ..files import save_file
-from .registry import RECOMMENDERS, recommender_class
+from .registry import is_recommender, recommender_class
 from .results import FLOORS, Bench
-from .rounds import ARTISTS, SHUFFLED, System
+from .rounds import ARTISTS, NONE, SHUFFLED, System
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['HEADINGS', 'heading', 'bench_table', 'kind', 'bench_figure', 'write_bench']
+__all__ = ['bench_table', 'bench_figure', 'write_bench']
 
 # %% ../../nbs/rouge/12_benchpage.ipynb #91f8cb14
-HEADINGS = {
+_HEADINGS = {
     "hitrate": "HitRate",
     "recall": "Recall",
     "ndcg": "NDCG",
@@ -47,16 +47,16 @@ HEADINGS = {
 }
 
 
-def heading(
+def _heading(
     name: str,  # of a score, such as ndcg@10
 ) -> str:
     "A score as people write it."
     metric, _, cut = name.partition("@")
-    return HEADINGS.get(metric, metric) + (f"@{cut}" if cut else "")
+    return _HEADINGS.get(metric, metric) + (f"@{cut}" if cut else "")
 
 
 def bench_table(
-    made: Bench,
+    made: Bench,  # as `bench` gives it
     regime: str,  # warm or cold
 ) -> str:
     "What was found, to print."
@@ -70,7 +70,7 @@ def bench_table(
         f"artists@{first}",
     ]
     names = [f"ndcg@{first}", *rest, "fit_s", "ask_ms"]
-    rows = [[regime, *map(heading, names)]]
+    rows = [[regime, *map(_heading, names)]]
     system: Any
     for system, row in made.summary(regime).iterrows():
         rows.append([str(System(*system)), _told(row, names[0]), *(_number(row[name]) for name in names[1:])])
@@ -100,20 +100,20 @@ def _number(value: float) -> str:
 _KINDS = {"floor": "#8d8892", "listening": "#0064e4", "sound": "#d77c4e", "both": "#006a31", "told too much": "#553184"}
 
 
-def kind(
+def _kind(
     recommender: str,
     embedding: str,
 ) -> str:  # floor, listening, sound, both, told too much
     "What a system knows."
     if recommender in FLOORS or embedding in (SHUFFLED, ARTISTS):
         return "floor"
-    if recommender not in RECOMMENDERS:
+    if not is_recommender(recommender):
         return "told too much"
     return "both" if recommender == "hybrid" else "sound" if recommender_class(recommender).hears else "listening"
 
 
 def bench_figure(
-    made: Bench,
+    made: Bench,  # as `bench` gives it
     *,
     score: str | None = None,  # such as recall@50; none: ndcg at the smallest cut
 ) -> Figure:
@@ -125,11 +125,11 @@ def bench_figure(
             ax = drawn.add_subplot(1, len(tables), number + 1)
             _panel(ax, table, score)
             ax.set(
-                xlabel=f"{heading(score)}, mean over users and its 95 % interval",
+                xlabel=f"{_heading(score)}, mean over users and its 95 % interval",
                 title=f"{regime} tracks",
                 xlim=(0, None),
             )
-        used = {kind(*row) for table in tables.values() for row in table.index}
+        used = {_kind(*row) for table in tables.values() for row in table.index}
         marks = [ax.plot([], [], "o", color=colour, label=name)[0] for name, colour in _KINDS.items() if name in used]
         drawn.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
     return drawn
@@ -140,7 +140,7 @@ def _panel(ax: Any, table: pd.DataFrame, score: str) -> None:
     system: Any
     places = np.arange(len(table))
     for place, (system, row) in zip(places, table.iterrows(), strict=True):
-        colour = _KINDS[kind(*system)]
+        colour = _KINDS[_kind(*system)]
         ax.plot(
             [row[f"{score}_low"], row[f"{score}_high"]],
             [place, place],
@@ -150,7 +150,7 @@ def _panel(ax: Any, table: pd.DataFrame, score: str) -> None:
             solid_capstyle="butt",
         )
         ax.plot(row[score], place, "o", color=colour, markersize=5)
-    ax.axvline(table.loc[("random", "none"), score], color=_KINDS["floor"], linestyle=":", linewidth=1)
+    ax.axvline(table.loc[("random", NONE), score], color=_KINDS["floor"], linestyle=":", linewidth=1)
     ax.set_yticks(places, [str(System(*system)) for system in table.index])
     ax.grid(axis="x", alpha=0.25)
 
@@ -165,7 +165,7 @@ th:first-child, td:first-child { text-align: left; } img { max-width: 100%; back
 
 def write_bench(
     path: str | os.PathLike[str],  # .html
-    made: Bench,
+    made: Bench,  # as `bench` gives it
     *,
     lead: str = "",  # what was tested, in a sentence
 ) -> None:
@@ -196,7 +196,7 @@ def _scores_html(made: Bench, regime: str) -> str:
     table = made.summary(regime)
     system: Any
     names = [name for name in map(str, table) if not name.endswith(("_low", "_high", "_spread"))]
-    head = "".join(f"<th>{escape(heading(name))}</th>" for name in names)
+    head = "".join(f"<th>{escape(_heading(name))}</th>" for name in names)
     rows = []
     for system, row in table.iterrows():
         cells = "".join(f"<td>{_cell(row, name)}</td>" for name in names)
@@ -223,5 +223,5 @@ def _pairs_html(made: Bench, regime: str) -> str:
         rows.append(
             f"<tr{real}><th>{escape(row.one)}</th><td>{escape(row.other)}</td><td>{told}</td><td>{row.p:.4f}</td></tr>"
         )
-    head = f"<tr><th>{escape(heading(f'ndcg@{made.cuts[0]}'))} of</th><th>against</th><th>difference, 95 %</th><th>p, corrected</th></tr>"
+    head = f"<tr><th>{escape(_heading(f'ndcg@{made.cuts[0]}'))} of</th><th>against</th><th>difference, 95 %</th><th>p, corrected</th></tr>"
     return f'<div class="wide"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'

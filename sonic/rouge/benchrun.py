@@ -30,11 +30,11 @@ from ..tails.embed import embed
 from ..tails.table import Table
 
 # %% auto #0
-__all__ = ['with_mfcc', 'run_bench', 'told', 'Optimum', 'run_demo']
+__all__ = ['with_mfcc', 'run_bench', 'told', 'run_demo']
 
 # %% ../../nbs/rouge/13_benchrun.ipynb #fb31ddc7
 def with_mfcc(
-    tables: Mapping[str, Table],
+    tables: Mapping[str, Table],  # vectors of the tracks, by name; their tracks say where the files are
     out: Path,  # folder; mfcc.parquet is written there
     *,
     jobs: int | None = None,  # processes; none: one a core
@@ -55,7 +55,7 @@ def with_mfcc(
 
 # %% ../../nbs/rouge/13_benchrun.ipynb #b5d71f10
 def run_bench(
-    log: Log,
+    log: Log,  # who played what when
     tables: Mapping[str, Table],  # vectors of the tracks, by name; none: only what does not hear
     out: str | os.PathLike[str],  # folder
     *,
@@ -78,7 +78,7 @@ def run_bench(
 
 
 def told(
-    made: Bench,
+    made: Bench,  # as `bench` gives it
 ) -> str:
     "What was found, to print: notes, a table a regime, and the differences that matter."
     parts = ["\n".join(f"- {note}" for note in made.notes)]
@@ -92,7 +92,7 @@ def told(
     return "\n\n".join(parts)
 
 # %% ../../nbs/rouge/13_benchrun.ipynb #ca86029d
-class Optimum(Recommender):
+class _Optimum(Recommender):
     "Knows the planted taste."
 
     name = "optimum"
@@ -110,7 +110,7 @@ class Optimum(Recommender):
 
 
 def _optimum(split: Split, task: Task, *, simulation: Simulation) -> Recommender:
-    return Optimum(simulation, split).fit(split.train)
+    return _Optimum(simulation, split).fit(split.train)
 
 
 def run_demo(
@@ -119,7 +119,7 @@ def run_demo(
     *,
     tracks: int = 300,  # to be made
     seconds: float = 5.0,  # s, length of each
-    users: int = 500,
+    users: int = 500,  # simulated listeners
     seed: int = 0,  # of music and users
     jobs: int | None = None,  # processes; none: one a core
     progress: bool = True,  # show bars

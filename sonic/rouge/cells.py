@@ -49,7 +49,7 @@ def _from_form(cells: pyarrow.Array, form: str) -> pyarrow.Array:  # int64
 
 
 _READERS: tuple[Callable[[Any], Any], ...] = (
-    lambda cells: _in_seconds(cells.cast("float64")),
+    _in_seconds,
     lambda cells: _from_iso(cells, None),
     lambda cells: _from_iso(cells, "UTC"),
     lambda cells: _from_form(cells, "%d %b %Y %H:%M"),  # Last.fm's, as two exporters pass it on
@@ -101,7 +101,7 @@ def song_keys(
 
 
 def named_batches(
-    rows: Iterable[Sequence[Any]],
+    rows: Iterable[Sequence[Any]],  # each a cell for each name; none where there is nothing
     names: Sequence[str],  # of the cells of a row
     *,
     size: int = 1 << 16,  # rows at a time

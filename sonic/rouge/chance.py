@@ -22,9 +22,9 @@ def chance_metrics(
     wanted: Sequence[int] | np.ndarray,  # shape (users,): how many targets each has, at least 1
     candidates: Sequence[int] | np.ndarray,  # shape (users,): how many tracks may be given, targets included
     *,
-    cuts: Sequence[int] = (10, 20, 50),
+    cuts: Sequence[int] = (10, 20, 50),  # lengths of list, each at least 1 track
 ) -> dict[tuple[str, int], np.ndarray]:  # float64, shape (users,), by metric and cut-off
-    "What each user's metrics are on average if their list is drawn at random."
+    "What each user's metrics are on average if their list is drawn at random. Raises `SonicError` for a cut below 1, or more targets than candidates."
     n, size = np.broadcast_arrays(np.asarray(wanted, np.int64), np.asarray(candidates, np.int64))
     if min(cuts) < 1:
         raise SonicError(f"a metric at {min(cuts)} says nothing; the cut-off must be at least 1 track")
@@ -61,7 +61,7 @@ def expected(
     wanted: Sequence[int] | np.ndarray,  # shape (users,): how many targets each has
     candidates: Sequence[int] | np.ndarray,  # shape (users,): how many tracks may be given, targets included
     *,
-    cuts: Sequence[int] = (10, 20, 50),
+    cuts: Sequence[int] = (10, 20, 50),  # lengths of list, each at least 1 track
 ) -> dict[tuple[str, int], float]:  # by metric and cut-off
     "The mean over users of what random lists are worth."
     return {name: float(values.mean()) for name, values in chance_metrics(wanted, candidates, cuts=cuts).items()}

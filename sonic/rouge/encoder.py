@@ -21,7 +21,7 @@ __all__ = ['SPREAD', 'ALONE', 'draw_tracks', 'guess_loss', 'Tracks', 'last_track
 def draw_tracks(
     pool: np.ndarray,  # int64: columns of the tracks that may be drawn
     negatives: int,  # how many; all, if there are no more
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # what draws them
 ) -> np.ndarray:  # int64, shape (drawn,)
     "Tracks to compare guesses with."
     return rng.choice(pool, min(negatives, len(pool)), replace=False)
@@ -34,7 +34,7 @@ def guess_loss(
     same: torch.Tensor,  # bool, shape (guesses, drawn): where a drawn track is the one that came
     *,
     tracks: int,  # in the catalogue that they were drawn from
-) -> torch.Tensor:  # nats, the mean over the guesses
+) -> torch.Tensor:  # a scalar, float32: nats, the mean over the guesses
     "Cross-entropy of the right track against all others, of which only some are looked at."
     hit = (states * right).sum(dim=1, keepdim=True)
     others = (~same).sum(dim=1, keepdim=True)
@@ -86,7 +86,7 @@ class Tracks(nn.Module):
 # %% ../../nbs/rouge/05_encoder.ipynb #bddc26a6
 def last_tracks(
     plays: Plays,  # every user has some
-    length: int,
+    length: int,  # tracks of a history at most
 ) -> np.ndarray:  # int64 columns, shape (users, length at most); -1 where there is nothing
     "The last tracks of each history."
     sizes = np.minimum(np.diff(plays.starts), length)
@@ -94,10 +94,10 @@ def last_tracks(
 
 
 def any_tracks(
-    plays: Plays,
-    rows: np.ndarray,  # int64: the users
-    length: int,
-    rng: np.random.Generator,
+    plays: Plays,  # every one of these users has some
+    rows: np.ndarray,  # int64, shape (rows,): the users
+    length: int,  # tracks of a history at most
+    rng: np.random.Generator,  # says where each piece begins
 ) -> np.ndarray:  # int64 columns, shape (rows, length at most); -1 where there is nothing
     "As many tracks of each history, in one piece, from anywhere in it."
     all_sizes = np.diff(plays.starts)[rows]

@@ -29,10 +29,10 @@ from ..tails.learner import learning_rate
 from ..tails.registry import find_device
 
 # %% auto #0
-__all__ = ['HELD', 'ENOUGH', 'Lessons', 'make_lessons', 'gains', 'NetworkRecommender']
+__all__ = ['Lessons', 'make_lessons', 'gains', 'NetworkRecommender']
 
 # %% ../../nbs/rouge/05_epochs.ipynb #1f7554fd
-HELD, ENOUGH = 0.1, 500  # share of the listeners that are asked, and how many are enough
+_HELD, _ENOUGH = 0.1, 500  # share of the listeners that are asked, and how many are enough
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class Lessons:
 
 
 def make_lessons(
-    plays: Plays,
+    plays: Plays,  # of at least one user with two tracks
     *,
-    seed: int,
+    seed: int,  # of who is asked
 ) -> Lessons:
     "Hold out the last tracks of some users; where there is but one, it is asked what it has learned. Raises `SonicError` if nobody has two."
     able = np.flatnonzero(np.diff(plays.starts) >= 2)
     if not len(able):
         raise SonicError(f"nobody among {len(plays.users)} users has played two tracks: nothing follows anything")
-    count = max(round(HELD * len(able)), min(ENOUGH, len(able) // 2))
+    count = max(round(_HELD * len(able)), min(_ENOUGH, len(able) // 2))
     held = np.sort(np.random.default_rng(seed).permutation(able)[:count]) if count else able
     drop = np.zeros(len(plays), bool)
     drop[plays.starts[held + 1] - 1] = True
@@ -87,22 +87,25 @@ class NetworkRecommender(Recommender):
         self,
         taught: np.ndarray,  # bool, shape (tracks,): which are played in the lessons
         *,
-        sound: Sound | None,
+        sound: Sound | None,  # of the same tracks; none: they are known by their listeners alone
     ) -> Any:  # a module
         "The network before it has learned."
 
     @abstractmethod
     def loss(
         self,
-        network: Any,
+        network: Any,  # as `make` gives it
         plays: Plays,  # the lessons
-        rows: np.ndarray,  # int64: the users of this step
-        rng: np.random.Generator,
-    ) -> torch.Tensor:
+        rows: np.ndarray,  # int64, shape (users,): those of this step
+        rng: np.random.Generator,  # of all that is drawn in this step
+    ) -> torch.Tensor:  # a scalar, float32
         "What it loses in a step."
 
     @abstractmethod
-    def export(self, network: Any) -> dict[str, np.ndarray]:
+    def export(
+        self,
+        network: Any,  # as `make` gives it, taught
+    ) -> dict[str, np.ndarray]:  # by name; `tracks` has shape (tracks, size)
         "What answers need, among it `tracks`: a row for each track, zeros where nothing is known of it."
 
     @abstractmethod
@@ -143,7 +146,7 @@ class NetworkRecommender(Recommender):
         found = []
         for rows in self._blocks(len(lessons.answers)):
             asked = for_users(lessons.asked, rows)
-            found.append(gains(self.scores(asked), asked, lessons.answers[rows]))
+            found.append(gains(self.score(asked), asked, lessons.answers[rows]))  # each has played something
         return float(np.concatenate(found).mean())
 
     def _epochs(self, plays: Plays, *, sound: Sound | None, progress: bool) -> Generator[tuple[int, float, Any]]:

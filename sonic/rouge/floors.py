@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..config import Config
-from .plays import Plays, for_users
+from .plays import Plays, for_users, places_of
 from .recommender import Recommender, Sound
 from ..sections import SonicError
 
@@ -99,7 +99,9 @@ class Oracle(Popular):
     def learn(self, plays: Plays, *, sound: Sound | None, progress: bool) -> dict[str, np.ndarray]:
         "The listeners of each track among the targets."
         if self.targets.tracks != plays.tracks:
-            raise SonicError("the targets count other tracks than the plays: see for_tracks")
+            raise SonicError(
+                "the targets count other tracks than the plays; line them up with for_tracks of sonic.rouge.plays"
+            )
         return {"popularity": self.targets.listeners.astype(np.float32)}
 
 
@@ -114,11 +116,9 @@ class Canary(Oracle):
 
     def _rows(self, history: Plays) -> np.ndarray:
         "Where the users stand among those with targets."
-        import pandas as pd
-
-        rows = pd.Index(self.targets.users, dtype=object).get_indexer(pd.Index(history.users, dtype=object))
+        rows = places_of(history.users, self.targets.users)
         if (rows < 0).any():
-            raise SonicError(f"user {history.users[int(np.argmin(rows))]} has no targets")
+            raise SonicError(f"user {history.users[int(np.argmin(rows))]} has no targets; leave out whoever has none")
         return rows
 
     def _marks(self, rows: np.ndarray) -> np.ndarray:

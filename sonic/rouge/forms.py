@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 # %% auto #0
-__all__ = ['KINDS', 'name_columns', 'Form', 'find_plays', 'find_form']
+__all__ = ['KINDS', 'Form', 'find_form']
 
 # %% ../../nbs/rouge/01_forms.ipynb #90460abf
 KINDS = ("music4all", "lastfm", "listenbrainz", "table")
@@ -37,7 +37,7 @@ _COLUMNS = {
 }
 
 
-def name_columns(
+def _name_columns(
     heading: Sequence[str],
 ) -> dict[str, int]:  # places of user_id, track_id, time, plays, title, artist and album, those that are there
     "Which column is which."
@@ -77,7 +77,7 @@ def _table_form(part: Part) -> Form | None:
         cells = next(rows, [])
     except csv.Error:  # sound, a picture, anything at all
         return None
-    columns, owner = name_columns(cells), next((cell.split("#")[1] for cell in cells if cell.startswith("Date#")), "")
+    columns, owner = _name_columns(cells), next((cell.split("#")[1] for cell in cells if cell.startswith("Date#")), "")
     bare = not Form("table", frozenset(columns), lambda tally: iter(())).serves
     if bare and len(cells) == 4 and _is_time(cells[3]):
         columns = {"artist": 0, "album": 1, "title": 2, "time": 3}
@@ -104,7 +104,7 @@ def _parquet_form(part: Part) -> Form:
 
     file = pq.ParquetFile(part.path or io.BytesIO(part.stream.read()))
     heading = file.schema_arrow.names
-    columns = name_columns(heading)
+    columns = _name_columns(heading)
 
     def read(tally: Tally) -> Iterator[pyarrow.RecordBatch]:
         for batch in file.iter_batches(1 << 17, columns=[heading[place] for place in columns.values()]):
@@ -118,7 +118,7 @@ def _parquet_form(part: Part) -> Form:
 _CELLS = ("user_id", "time", "title", "artist", "album")
 
 
-def find_plays(
+def _find_plays(
     found: Any,  # what a file of JSON holds: a listen, a scrobble, a page of them, or a list of such
     *,
     user: str = "me",  # where it does not say
@@ -126,7 +126,7 @@ def find_plays(
     "All plays in it."
     if isinstance(found, list):
         for each in found:
-            yield from find_plays(each, user=user)
+            yield from _find_plays(each, user=user)
     elif not isinstance(found, dict):
         yield user, None, None, None, None
     elif isinstance(told := found.get("track_metadata"), dict):  # a listen
@@ -134,11 +134,11 @@ def find_plays(
         when = found.get("listened_at", found.get("timestamp"))
         yield who, when, told.get("track_name"), told.get("artist_name"), told.get("release_name")
     elif isinstance(page := found.get("recenttracks"), dict):
-        yield from find_plays(page.get("track", []), user=page.get("@attr", {}).get("user") or user)
+        yield from _find_plays(page.get("track", []), user=page.get("@attr", {}).get("user") or user)
     elif isinstance(found.get("scrobbles"), list):  # of lastfmstats
-        yield from find_plays(found["scrobbles"], user=found.get("username") or user)
+        yield from _find_plays(found["scrobbles"], user=found.get("username") or user)
     elif isinstance(page := found.get("payload"), dict):  # of the API of ListenBrainz
-        yield from find_plays(page.get("listens", []), user=page.get("user_id") or user)
+        yield from _find_plays(page.get("listens", []), user=page.get("user_id") or user)
     elif found.get("@attr", {}).get("nowplaying") != "true":
         title = found.get("name", found.get("track"))
         yield user, _inner(found.get("date")), title, _inner(found.get("artist")), _inner(found.get("album"))
@@ -162,10 +162,10 @@ def _json_form(part: Part) -> Form | None:
 
     def read(tally: Tally) -> Iterator[pyarrow.RecordBatch]:
         if line.rstrip().endswith(b"}") and b'"track_metadata"' in line:
-            yield from named_batches((play for found in json_lines(part, tally) for play in find_plays(found)), _CELLS)
+            yield from named_batches((play for found in json_lines(part, tally) for play in _find_plays(found)), _CELLS)
             return
         try:
-            plays = list(find_plays(json.load(part.stream)))
+            plays = list(_find_plays(json.load(part.stream)))
         except ValueError as error:
             tally.rows += 1
             return tally.fault("could not be read", f"{part.name} is no whole JSON: {str(error)[:80]}")
@@ -183,7 +183,9 @@ _SIGNS = {
 }
 
 # %% ../../nbs/rouge/01_forms.ipynb #016b8dc1
-def find_form(part: Part) -> Form | None:
+def find_form(
+    part: Part,  # a file, of which only the beginning is looked at
+) -> Form | None:  # none if it is no listening history
     "How a file is read; none if it is no listening history."
     if part.head.startswith(b"PAR1"):
         form: Form | None = _parquet_form(part)

@@ -14,7 +14,7 @@ import numpy as np
 from .als import Als
 from .itemknn import ItemKnn
 from .linear import Ease, Elsa
-from .plays import Plays, for_users, without
+from .plays import Plays, for_users, in_order, without
 from .recommender import Recommender, Sound, best_columns
 from .soundmap import SoundMap, map_sound
 from ..tails.space import nearest
@@ -152,7 +152,5 @@ def _stand_in(history: Plays, likes: np.ndarray, *, known: np.ndarray) -> Plays:
     pair = np.concatenate([stay, away[row]])
     track = np.concatenate([history.track[stay], likes[history.track[away[row]], column]])
     _, once = np.unique(history.user[pair].astype(np.int64) * len(known) + track, return_index=True)
-    pair, track = pair[once], track[once]
-    order = np.lexsort([track, history.first[pair], history.user[pair]])
-    parts = {name: getattr(history, name)[pair[order]] for name in ("user", "count", "first", "last")}
-    return replace(history, track=track[order], **parts)
+    parts = {name: getattr(history, name)[pair[once]] for name in ("user", "count", "first", "last")}
+    return in_order(replace(history, track=track[once], **parts))

@@ -44,7 +44,7 @@ def _error(
 def mean_interval(
     values: np.ndarray,  # between 0 and 1, shape (users,) or (seeds, users): NaN where a user was not tested
 ) -> tuple[float, float, float]:  # mean, and its 95 % interval
-    "The mean over users, and between which bounds it lies."
+    "The mean over users, and between which bounds it lies. Raises `SonicError` for fewer than two users, or values outside of 0 to 1."
     from scipy.stats import t
 
     values = np.atleast_2d(np.asarray(values, float))
@@ -62,10 +62,10 @@ def mean_interval(
 
 # %% ../../nbs/rouge/08_intervals.ipynb #9d9421ea
 def sign_flip(
-    differences: np.ndarray,  # one a user
+    differences: np.ndarray,  # shape (users,)
     *,
     draws: int = 10_000,  # unless there are fewer ways to set the signs
-    seed: int = 0,
+    seed: int = 0,  # of the signs
 ) -> float:  # p, two-sided
     "How often random signs bring the mean as far from zero: Fisher's randomisation."
     sizes = np.sort(np.abs(differences[differences != 0]))  # sorted: the order of users says nothing
@@ -82,12 +82,12 @@ def sign_flip(
 # %% ../../nbs/rouge/08_intervals.ipynb #a883ac58
 def paired(
     ours: np.ndarray,  # shape (users,) or (seeds, users): NaN where a user was not tested
-    theirs: np.ndarray,  # the same users and seeds
+    theirs: np.ndarray,  # the same shape: of the same users and seeds
     *,
     draws: int = 10_000,  # of signs
-    seed: int = 0,
+    seed: int = 0,  # of the signs
 ) -> tuple[float, float, float, float]:  # mean difference, its 95 % interval, p
-    "How much better one of two recommenders serves the same users."
+    "How much better one of two recommenders serves the same users. Raises `SonicError` for other users or seeds, or fewer than two users."
     from scipy.stats import t
 
     ours, theirs = (np.atleast_2d(np.asarray(each, float)) for each in (ours, theirs))
@@ -102,8 +102,8 @@ def paired(
 
 # %% ../../nbs/rouge/08_intervals.ipynb #da0179ce
 def holm(
-    ps: Sequence[float] | np.ndarray,  # one a comparison
-) -> np.ndarray:  # float64, in the same order
+    ps: Sequence[float] | np.ndarray,  # shape (comparisons,): each between 0 and 1
+) -> np.ndarray:  # float64, shape (comparisons,), in the same order
     "p values, adjusted for their number (Holm 1979, Scandinavian Journal of Statistics 6, 65-70)."
     ps = np.asarray(ps, float)
     order = np.argsort(ps)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .plays import Plays
-from .rows import NAMES, ask_rows, find_span, frame_rows, log_schema, read_facts, stream_rows, write_rows
+from .plays import Plays, each_once
+from .rows import NAMES, ask_rows, find_span, frame_rows, log_schema, read_facts, write_rows
 from ..sections import SonicError
 
 if TYPE_CHECKING:
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ['Log', 'make_log', 'collect_log', 'save_log', 'open_log']
 
 # %% ../../nbs/rouge/01_log.ipynb #3d17139b
+_ROWS = 1 << 17  # at a time
+
+
 @dataclass(frozen=True, eq=False)
 class Log:
     "Who played what when."
@@ -61,12 +63,22 @@ class Log:
             users, tracks = base.execute(query).fetchall()[0]
         return users, tracks
 
-    def users(self, *, since: float | None = None, until: float | None = None) -> list[str]:
-        "Who played something in [since, until), sorted."
+    def users(
+        self,
+        *,
+        since: float | None = None,  # s since 1970, inside; none: from the first play
+        until: float | None = None,  # s since 1970, outside; none: to the last play
+    ) -> list[str]:  # ids
+        "Who played something in [since, until), sorted. Raises `SonicError` for a window where there are no times."
         return self._ids("user_id", since, until)
 
-    def tracks(self, *, since: float | None = None, until: float | None = None) -> list[str]:
-        "What was played in [since, until), sorted."
+    def tracks(
+        self,
+        *,
+        since: float | None = None,  # s since 1970, inside; none: from the first play
+        until: float | None = None,  # s since 1970, outside; none: to the last play
+    ) -> list[str]:  # ids
+        "What was played in [since, until), sorted. Raises `SonicError` for a window where there are no times."
         return self._ids("track_id", since, until)
 
     @cached_property
@@ -88,7 +100,7 @@ class Log:
         users: Sequence[str] | None = None,  # rows, others are left out; none: those that occur, sorted
         tracks: Sequence[str] | None = None,  # columns, others are left out; none: those that occur, sorted
     ) -> Plays:
-        "The pairs of users and tracks in a window of time."
+        "The pairs of users and tracks in a window of time. Raises `SonicError` for a window where there are no times, or an id given twice."
         window = self._window(since, until)
         axes = {"user": users, "track": tracks}
         with ask_rows(self.source) as base:
@@ -112,9 +124,15 @@ class Log:
 
         return pq.read_schema(self.source) if isinstance(self.source, Path) else self.source.schema
 
-    def batches(self) -> Iterator[pyarrow.RecordBatch]:
+    def batches(self) -> Iterator[pyarrow.RecordBatch]:  # with the columns of `schema`
         "All rows, some at a time."
-        return stream_rows(self.source)
+        import pyarrow.parquet as pq
+
+        if isinstance(self.source, Path):
+            with pq.ParquetFile(self.source) as file:
+                yield from file.iter_batches(_ROWS)
+        else:
+            yield from self.source.to_batches(_ROWS)
 
     def _window(self, since: float | None, until: float | None) -> list[int]:
         "A window of whole seconds."
@@ -143,10 +161,7 @@ def _make_axis(base: Any, name: str, ids: Sequence[str] | None, pairs: str, wind
         numbered = f"SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM ({some})"
         base.execute(f"CREATE TEMP TABLE {name}s AS {numbered}", window).fetchall()
         return
-    ids = [str(each) for each in ids]
-    if len(set(ids)) != len(ids):
-        twice = next(each for each, count in Counter(ids).items() if count > 1)
-        raise SonicError(f"{name}_id {twice} stands there twice")
+    ids = each_once(ids, f"{name}_id")
     base.register(f"{name}s", pa.table({"id": pa.array(ids, pa.large_string()), "place": np.arange(len(ids))}))
 
 
@@ -166,17 +181,21 @@ def collect_log(
     batches: Iterable[pyarrow.RecordBatch],  # all with the columns of `log_schema`
     *,
     notes: Sequence[str] = (),  # what was left out and why; looked at after the last batch
+    out: str | os.PathLike[str] | None = None,  # .parquet to stream to, for what does not fit into memory
 ) -> Log:
-    "A log in memory."
+    "A log in memory, or on disk if there is a file for it. Raises `SonicError` if that cannot be written."
     import pyarrow as pa
 
+    if out is not None:
+        write_rows(batches, out, notes=notes)
+        return open_log(out)
     kept = list(batches)
     rows = pa.Table.from_batches(kept, kept[0].schema if kept else log_schema(names=False))
     return Log(rows, rows.num_rows, find_span(kept), list(notes))
 
 
 def save_log(
-    log: Log,
+    log: Log,  # on disk or in memory
     path: str | os.PathLike[str],  # .parquet; its folder is made if need be
 ) -> None:
     "Write a log as Parquet. Raises `SonicError` if it cannot be written."

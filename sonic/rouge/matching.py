@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .cells import song_keys
-from .log import Log, collect_log, open_log
-from .rows import ask_rows, log_schema, write_rows
+from .log import Log, collect_log
+from .rows import ask_rows, log_schema
 from ..sections import SonicError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Match:
 
 
 def match_log(
-    log: Log,
+    log: Log,  # whose tracks have ids of their own, or are named by title and artist
     tracks: pd.DataFrame,  # a collection, indexed by track_id; title and artist, where it has them
     *,
     most: int = 20,  # tracks to name that were not found
@@ -59,8 +59,8 @@ def match_log(
     import pandas as pd
 
     ids = pd.Index(tracks.index.astype(str))
-    if not len(ids):
-        raise SonicError("the collection is empty: there is nothing to match")
+    if not len(ids) or not len(log):
+        raise SonicError(f"the {'log' if len(ids) else 'collection'} is empty: there is nothing to match")
     songs, twins = _songs(tracks.set_axis(ids, axis=0))
     places, missing = dict[str, str](), list[pd.DataFrame]()
     plays = np.zeros(3)  # by id, by name, not at all
@@ -72,19 +72,13 @@ def match_log(
         places |= dict(zip(some.index[how < 2], place[how < 2], strict=True))
         missing = [pd.concat([*missing, some[how == 2]])[:most]]
     if not places:
-        some_id = missing[0].index[0] if len(missing) and len(missing[0]) else "none"
+        theirs = missing[0].index[0]
         raise SonicError(
-            f"no track of the log is in the collection: one is called {some_id}, here one is called {ids[0]}"
+            f"no track of the log is in the collection; its ids look like {theirs!r}, those of the collection like {ids[0]!r}"
         )
     notes = [f"{plays[2] / plays.sum():.1%} of the plays are of tracks that are not in the collection"]
     notes += [f"{twins} tracks are other versions of a song and have no plays of their own"] if twins else []
-    notes = log.notes + notes
-    rows = _moved(log, places)
-    if out is None:
-        found = collect_log(rows, notes=notes)
-    else:
-        write_rows(rows, out, notes=notes)
-        found = open_log(out)
+    found = collect_log(_moved(log, places), notes=log.notes + notes, out=out)
     by_id, by_name, _ = plays / plays.sum()
     return Match(found, float(by_id), float(by_name), missing[0][["title", "artist", "plays"]])
 

@@ -15,7 +15,7 @@ from .plays import Plays
 from ..sections import SonicError
 
 # %% auto #0
-__all__ = ['rank_metrics', 'track_recall', 'coverage', 'popularity', 'novelty', 'artist_diversity']
+__all__ = ['rank_metrics', 'coverage', 'popularity', 'artist_diversity']
 
 # %% ../../nbs/rouge/08_metrics.ipynb #03229fd3
 def _listed(
@@ -47,8 +47,7 @@ def _hits(
         raise SonicError(f"user {targets.users[int(np.argmax(missing))]} has no targets; leave out whoever has none")
     width = len(targets.tracks)
     listed = _listed(columns, width, cut)
-    asked = np.arange(len(listed))[:, None] * width + listed
-    return (listed >= 0) & np.isin(asked, targets.user.astype(np.int64) * width + targets.track)
+    return (listed >= 0) & np.isin(np.arange(len(listed))[:, None] * width + listed, targets.cells)
 
 # %% ../../nbs/rouge/08_metrics.ipynb #cc0c1d5e
 def rank_metrics(
@@ -57,7 +56,7 @@ def rank_metrics(
     *,
     cuts: Sequence[int] = (10, 20, 50),  # at most k
 ) -> dict[tuple[str, int], np.ndarray]:  # float64, shape (users,), by metric and cut-off
-    "Hit rate, recall, NDCG (Järvelin and Kekäläinen 2002, doi 10.1145/582415.582418) and MRR of each user."
+    "Hit rate, recall, NDCG (Järvelin and Kekäläinen 2002, doi 10.1145/582415.582418) and MRR of each user. Raises `SonicError` for lists that are too short, or a user without targets."
     if min(cuts) < 1:
         raise SonicError(f"a metric at {min(cuts)} says nothing; the cut-off must be at least 1 track")
     hits = _hits(columns, targets, max(cuts))
@@ -73,40 +72,16 @@ def rank_metrics(
         metrics["mrr", cut] = np.where(first <= cut, 1 / first, 0.0)
     return metrics
 
-# %% ../../nbs/rouge/08_metrics.ipynb #239cfd52
-def track_recall(
-    columns: np.ndarray,  # int32, shape (users, k)
-    targets: Plays,  # the same users, each with one target or more
-    *,
-    cut: int,  # at most k
-) -> np.ndarray:  # float64, shape (tracks,): NaN for a track that is nobody's target
-    "Of those who went on to play a track, the share who had been given it."
-    hits, listed = _hits(columns, targets, cut), columns[:, :cut]
-    wanted = targets.listeners.astype(float)
-    return np.bincount(listed[hits], minlength=len(targets.tracks)) / np.where(wanted > 0, wanted, np.nan)
-
 # %% ../../nbs/rouge/08_metrics.ipynb #1f91aa4e
 def coverage(
     columns: np.ndarray,  # int32, shape (users, k)
     where: np.ndarray,  # bool, shape (tracks,): which may be listed
     *,
     cut: int,  # at most k
-) -> float:
+) -> float:  # from 0 to 1
     "The share of the candidates that are in anybody's list."
     listed = np.unique(_listed(columns, len(where), cut))
     return float(where[listed[listed >= 0]].sum() / where.sum())
-
-
-def _mean_of(
-    columns: np.ndarray,  # int32, shape (users, k)
-    values: np.ndarray,  # float64, shape (tracks,): NaN does not count
-    cut: int,
-) -> np.ndarray:  # float64, shape (users,)
-    "The mean of what is listed."
-    listed = _listed(columns, len(values), cut)
-    found = np.where(listed >= 0, values[listed], np.nan)
-    count = (~np.isnan(found)).sum(axis=1)
-    return np.nansum(found, axis=1) / np.where(count > 0, count, np.nan)
 
 # %% ../../nbs/rouge/08_metrics.ipynb #eb7e1323
 def popularity(
@@ -122,18 +97,10 @@ def popularity(
     where = np.ones(len(listeners), bool) if where is None else where
     percentiles = np.full(len(listeners), np.nan)
     percentiles[where] = (rankdata(listeners[where]) - 0.5) / where.sum()
-    return _mean_of(columns, percentiles, cut)
-
-
-def novelty(
-    columns: np.ndarray,  # int32, shape (users, k)
-    listeners: np.ndarray,  # shape (tracks,): while learning
-    *,
-    cut: int,  # at most k
-    users: int,  # that there were while learning
-) -> np.ndarray:  # float64, shape (users,): bits
-    "The mean self-information of what each user is given."
-    return _mean_of(columns, np.log2(users / np.maximum(listeners, 1)), cut)
+    listed = _listed(columns, len(listeners), cut)
+    found = np.where(listed >= 0, percentiles[listed], np.nan)
+    count = (~np.isnan(found)).sum(axis=1)
+    return np.nansum(found, axis=1) / np.where(count > 0, count, np.nan)
 
 # %% ../../nbs/rouge/08_metrics.ipynb #4c21c687
 def artist_diversity(

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['ENDINGS', 'place_of', 'check_ending', 'save_playlist', 'open_playlist']
+__all__ = ['check_ending', 'save_playlist', 'open_playlist']
 
 # %% ../../nbs/rouge/10_playlistfile.ipynb #c6f77f0b
-def place_of(
+def _place_of(
     path: str,  # of a track
     *,
     base: str,  # folder of the playlist, absolute
@@ -50,7 +50,7 @@ def _m3u(rows: Sequence[Mapping[str, Any]], *, base: str, title: str | None) -> 
     for row in rows:
         if not row["path"]:
             raise SonicError(f"track {row['track_id']!r} has no path; an M3U is a list of files")
-        place = place_of(row["path"], base=base)
+        place = _place_of(row["path"], base=base)
         place = f"./{place}" if place.startswith("#") or place[:1].isspace() else place
         if len(place.splitlines()) > 1 or place != place.rstrip() or _lone(place):
             raise SonicError(f"the path of track {row['track_id']!r} cannot stand in an M3U; write a .jspf instead")
@@ -78,7 +78,7 @@ def _jspf(rows: Sequence[Mapping[str, Any]], *, base: str, title: str | None) ->
     "Tracks as a JSPF."
     told = []
     for row in rows:
-        place = place_of(row["path"], base=base) if row["path"] else ""
+        place = _place_of(row["path"], base=base) if row["path"] else ""
         away = Path(place).as_uri() if os.path.isabs(place) else quote(os.fsencode(place))
         track: dict[str, Any] = {"location": [away] if place else None, "identifier": [_SCHEME + _quoted(row)]}
         track |= {"title": row["title"], "creator": row["artist"], "album": row["album"]}
@@ -96,15 +96,15 @@ def _quoted(row: Mapping[str, Any]) -> str:
     return quote(row["track_id"], safe="", errors="surrogatepass")
 
 # %% ../../nbs/rouge/10_playlistfile.ipynb #d512996d
-ENDINGS = (".m3u8", ".m3u", ".jspf", ".csv")
+_ENDINGS = (".m3u8", ".m3u", ".jspf", ".csv")
 
 
 def check_ending(
-    path: str | os.PathLike[str],
-) -> str:  # one of `ENDINGS`
+    path: str | os.PathLike[str],  # of a playlist, which need not be there
+) -> str:  # one of `_ENDINGS`
     "What kind of playlist a file is. Raises `SonicError` if its name does not say so."
     ending = os.path.splitext(path)[1].lower()
-    if ending not in ENDINGS:
+    if ending not in _ENDINGS:
         raise SonicError(f"{os.fspath(path)} must end in .m3u8, .jspf or .csv")
     return ending
 

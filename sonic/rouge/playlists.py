@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import Config
+from ..models import NeighbourSettings
 from .plays import Plays, for_tracks, for_users, make_plays
 from .recommender import Recommender
 from .walks import artist_of, capped, progress, smooth_order, way
-from ..sections import NeighbourSettings, SonicError
+from ..sections import SonicError
 from ..tails.index import Index
 from ..tails.neighbours import COLUMNS, find_tracks, neighbours, ready, score_rows, selected
 from ..tails.table import Table
@@ -30,7 +31,7 @@ __all__ = ['from_seeds', 'path', 'continue_playlist', 'from_history', 'pick_list
 
 # %% ../../nbs/rouge/11_playlists.ipynb #1df4719b
 def from_seeds(
-    source: Table | Index,
+    source: Table | Index,  # vectors of tracks, or an index of them
     seeds: str | Sequence[str],  # track ids, or titles that only one track has
     *,
     k: int = 20,  # tracks at most
@@ -69,9 +70,9 @@ def _told(
 
 # %% ../../nbs/rouge/11_playlists.ipynb #a4f72a98
 def path(
-    source: Table | Index,
+    source: Table | Index,  # vectors of tracks, or an index of them
     start: str,  # track id, or a title that only one track has
-    end: str,
+    end: str,  # the same
     *,
     k: int = 10,  # tracks between them, at most
     where: Mapping[str, Any] | None = None,  # labels that these must have, see `selected`
@@ -107,7 +108,7 @@ _LATEST, _HALF = 20, 5  # tracks of a playlist that are looked at, and after how
 
 
 def continue_playlist(
-    source: Table | Index,
+    source: Table | Index,  # vectors of tracks, or an index of them
     tracks: Sequence[str],  # the playlist so far: track ids, or titles that only one track has
     *,
     k: int = 10,  # new tracks at most
@@ -182,7 +183,7 @@ _KNOWN = 2000  # tracks played most, of which no version comes: all pairs of the
 
 
 def from_history(
-    source: Table | Index,
+    source: Table | Index,  # vectors of tracks, or an index of them
     history: Plays,  # who played what
     *,
     user: str | None = None,  # whose; may be left out if there is one only
@@ -211,7 +212,7 @@ def from_history(
 
 
 def pick_listener(
-    users: Sequence[str],
+    users: Sequence[str],  # ids of all that there are
     user: str | None,  # none: the only one
 ) -> str:
     "Whose history is meant. Raises `SonicError` if that cannot be told."

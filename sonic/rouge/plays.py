@@ -7,7 +7,8 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/rouge/pl
 # %% ../../nbs/rouge/00_plays.ipynb #683b2cdd
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['Plays', 'make_plays', 'for_users', 'for_tracks', 'without']
+__all__ = ['Plays', 'make_plays', 'each_once', 'places_of', 'for_users', 'for_tracks', 'in_order', 'without']
 
 # %% ../../nbs/rouge/00_plays.ipynb #4cfebe79
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Plays:
         return np.searchsorted(self.user, np.arange(len(self.users) + 1))
 
     @property
+    def cells(self) -> np.ndarray:  # int64, shape (pairs,)
+        "Which cell of the matrix each pair is, counted row by row."
+        return self.user.astype(np.int64) * len(self.tracks) + self.track
+
+    @property
     def listeners(self) -> np.ndarray:  # int64, shape (tracks,)
         "How many users played each track."
         return np.bincount(self.track, minlength=len(self.tracks))
@@ -71,8 +77,8 @@ def make_plays(
     count = frame["plays"].to_numpy(np.float32) if "plays" in frame else np.ones(len(frame), np.float32)
     first = frame["first"].to_numpy(np.int64) if "first" in frame else np.zeros(len(frame), np.int64)
     last = frame["last"].to_numpy(np.int64) if "last" in frame else first
-    if len(count) and not (np.isfinite(count).all() and count.min() > 0):
-        raise SonicError(f"plays={count[~(count > 0)][:1]} must be a number above 0")
+    if (odd := ~(np.isfinite(count) & (count > 0))).any():
+        raise SonicError(f"plays={count[odd][0]:g} must be a number above 0")
     pair, where = np.unique(rows * len(known["track"]) + columns, return_inverse=True)
     sums = np.bincount(where, count, len(pair)).astype(np.float32)
     earliest, latest = np.full(len(pair), np.iinfo(np.int64).max), np.full(len(pair), np.iinfo(np.int64).min)
@@ -86,24 +92,41 @@ def make_plays(
 
 def _axis(frame: pd.DataFrame, column: str, ids: Sequence[str] | None) -> list[str]:
     "The ids of an axis, each once."
-    axis = sorted(frame[column].astype(str).unique()) if ids is None else [str(each) for each in ids]
-    if len(set(axis)) != len(axis):
-        raise SonicError(f"{column} {next(each for each in axis if axis.count(each) > 1)} stands there twice")
-    return axis
+    return sorted(frame[column].astype(str).unique()) if ids is None else each_once(ids, column)
 
 
 def _places(cells: pd.Series, ids: list[str], name: str) -> np.ndarray:  # int64
-    "Where ids stand."
-    import pandas as pd
-
-    places = pd.Index(ids, dtype=object).get_indexer(pd.Index(cells.astype(str), dtype=object))
+    "Where ids stand, all of which must be there."
+    places = places_of(cells.astype(str), ids)
     if len(places) and places.min() < 0:
         raise SonicError(f"{name} {cells.iloc[int(np.argmin(places))]} is not among the {len(ids)} {name}s")
-    return places.astype(np.int64)
+    return places
+
+
+def each_once(
+    ids: Iterable[Any],  # text or whole numbers
+    name: str,  # what they are, for the message: user_id or track_id
+) -> list[str]:  # as text, in the same order
+    "Ids of an axis. Raises `SonicError` for one that is named twice."
+    texts = [str(each) for each in ids]
+    if len(set(texts)) != len(texts):
+        twice = next(each for each, count in Counter(texts).items() if count > 1)
+        raise SonicError(f"{name} {twice} stands twice among the ids that are asked for; name each once")
+    return texts
+
+
+def places_of(
+    ids: Iterable[str],  # that are looked for
+    among: Iterable[str],  # each once
+) -> np.ndarray:  # int64, shape (ids,): from 0; -1 for one that is not there
+    "Where ids stand among others."
+    import pandas as pd
+
+    return np.asarray(pd.Index(list(among), dtype=object).get_indexer(pd.Index(list(ids), dtype=object)), np.int64)
 
 # %% ../../nbs/rouge/00_plays.ipynb #9fc01d0f
 def for_users(
-    plays: Plays,
+    plays: Plays,  # of more users, or of the same in another order
     rows: Sequence[int] | np.ndarray,  # rows to keep, in their new order
 ) -> Plays:
     "Some users."
@@ -115,21 +138,24 @@ def for_users(
 
 
 def for_tracks(
-    plays: Plays,
+    plays: Plays,  # over any columns
     tracks: Sequence[str],  # the new columns; plays of others are dropped
 ) -> Plays:
     "The same users over other columns."
-    import pandas as pd
-
-    places = pd.Index(list(tracks), dtype=object).get_indexer(pd.Index(plays.tracks, dtype=object))
+    places = places_of(plays.tracks, tracks)
     found = _only(plays, np.flatnonzero(places[plays.track] >= 0))
-    found = replace(found, tracks=list(tracks), track=places[found.track].astype(np.int32))
-    order = np.lexsort([found.track, found.first, found.user])
-    return _only(found, order)
+    return in_order(replace(found, tracks=list(tracks), track=places[found.track].astype(np.int32)))
+
+
+def in_order(
+    plays: Plays,  # pairs in any order
+) -> Plays:
+    "The same pairs, sorted as `Plays` wants them."
+    return _only(plays, np.lexsort([plays.track, plays.first, plays.user]))
 
 
 def without(
-    plays: Plays,
+    plays: Plays,  # of which some pairs are to go
     drop: np.ndarray,  # bool, shape (pairs,)
 ) -> Plays:
     "The plays that are not dropped; users and tracks stay."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from ..config import Config
-from .plays import Plays, for_users
+from .plays import Plays, for_users, places_of
 from ..sections import SonicError
 from ..tails.index import make_index
 from ..tails.names import names_in
@@ -53,10 +53,8 @@ _WIDE = 4096  # columns from which folding pays
 
 def best_columns(
     scores: np.ndarray,  # float32, shape (rows, columns); -inf: not to be listed
-    k: int,
-) -> tuple[
-    np.ndarray, np.ndarray
-]:  # int32 columns and float32 scores, shape (rows, k); -1 and -inf where there is no more
+    k: int,  # how many, at least 1
+) -> tuple[np.ndarray, np.ndarray]:  # int32 columns, float32 scores, shape (rows, k); -1, -inf: no more
     "The k best columns of each row, the best first."
     width = scores.shape[1]
     few = min(k, width)
@@ -98,16 +96,14 @@ class Sound:
 
 
 def hear(
-    table: Table,
+    table: Table,  # vectors, and the artists of tracks where known
     tracks: list[str],  # the catalogue
     *,
     config: Config | None = None,  # of which `neighbours` is read: centre, standardise, whiten
 ) -> Sound:
     "A table of vectors in the order of a catalogue. Raises `SonicError` if no track of it has a vector."
-    import pandas as pd
-
     index = make_index(table, config=config or Config())
-    rows = pd.Index(index.tracks.index, dtype=object).get_indexer(pd.Index(tracks, dtype=object))
+    rows = places_of(tracks, index.tracks.index)
     if not (rows >= 0).any():
         raise SonicError(
             f"none of the {len(tracks)} tracks of the log has a vector; its ids look like {tracks[0]!r}, those of the table like {table.ids[0]!r}"
@@ -126,6 +122,7 @@ class Recommender(ABC):
 
     name: ClassVar[str]  # in tables and settings
     hears: ClassVar[bool] = False  # whether it needs the vectors of the tracks
+    settings: ClassVar[tuple[str, ...]] = ()  # that somebody else's reads, of `recommend`, `neighbours`, `sequence`
 
     def __init__(
         self,
@@ -140,7 +137,7 @@ class Recommender(ABC):
 
     def fit(
         self,
-        plays: Plays,
+        plays: Plays,  # who played what, over the catalogue
         *,
         sound: Sound | None = None,  # of the same tracks; needed by those that hear
         progress: bool = False,  # show a bar where it takes long
@@ -149,9 +146,13 @@ class Recommender(ABC):
         if not len(plays):
             raise SonicError(f"{self.name} has nothing to learn from: nobody has played anything")
         if self.hears and sound is None:
-            raise SonicError(f"{self.name} needs the vectors of the tracks: give it an embedding table")
+            raise SonicError(
+                f"{self.name} needs the vectors of the tracks: give an embedding table, or leave {self.name} out"
+            )
         if sound is not None and len(sound.vectors) != len(plays.tracks):
-            raise SonicError(f"{len(sound.vectors)} vectors do not fit {len(plays.tracks)} tracks")
+            raise SonicError(
+                f"{len(sound.vectors)} vectors do not fit {len(plays.tracks)} tracks; there must be one for each"
+            )
         self.tracks = list(plays.tracks)
         self.state = {"popularity": np.log1p(plays.listeners).astype(np.float32)}
         try:
@@ -164,11 +165,11 @@ class Recommender(ABC):
     @abstractmethod
     def learn(
         self,
-        plays: Plays,
+        plays: Plays,  # at least one pair
         *,
-        sound: Sound | None,
-        progress: bool,
-    ) -> dict[str, np.ndarray]:
+        sound: Sound | None,  # of the same tracks; never none if it `hears`
+        progress: bool,  # show a bar where it takes long
+    ) -> dict[str, np.ndarray]:  # any arrays by name, of which `popularity` replaces the count of listeners
         "What `fit` puts into the state."
 
     @abstractmethod
@@ -182,33 +183,47 @@ class Recommender(ABC):
         self,
         history: Plays,  # over the same tracks
     ) -> np.ndarray:  # float32, shape (users, tracks)
-        "How well each track answers each history; what most people play, for those who have played nothing."
+        "How well each track answers each history; what most people play, for those who have played nothing. Raises `SonicError` before `fit`, or for other tracks."
         if not self.state:
             raise SonicError(f"{self.name} has learned nothing yet: call fit first")
         if history.tracks != self.tracks:
-            raise SonicError("the history counts other tracks than were learned: see for_tracks")
+            raise SonicError(
+                "the history counts other tracks than were learned; line them up with for_tracks of sonic.rouge.plays"
+            )
         some = np.diff(history.starts) > 0
         if some.all():
-            return self.score(history)
+            return self._scored(history)
         found = np.tile(self.state["popularity"], (len(history.users), 1))
         if some.any():
-            found[some] = self.score(for_users(history, np.flatnonzero(some)))
+            found[some] = self._scored(for_users(history, np.flatnonzero(some)))
+        return found
+
+    def _scored(self, history: Plays) -> np.ndarray:  # float32, shape (users, tracks)
+        "What `score` gives, held to its form: a score that is no number would come out as the best."
+        found, shape = self.score(history), (len(history.users), len(self.tracks))
+        if np.shape(found) != shape or np.asarray(found).dtype.kind != "f":
+            kind = f"{np.asarray(found).dtype} of shape {np.shape(found)}"
+            raise SonicError(f"{self.name} must give float32 scores of shape {shape}, a row a user, not {kind}")
+        if np.isnan(found.min(initial=0)):
+            raise SonicError(f"{self.name} gave scores that are no numbers (NaN)")
         return found
 
     def recommend(
         self,
         history: Plays,  # who asks, over the same tracks
-        k: int = 10,
+        k: int = 10,  # tracks for each, at least 1
         *,
         exclude: Plays | None = None,  # pairs that are not listed; none: what is in the history
         where: np.ndarray | None = None,  # bool, shape (tracks,): which may be listed; none: all
     ) -> Lists:
-        "The best tracks for each user, without what they know."
+        "The best tracks for each user, without what they know. Raises `SonicError` before `fit`, or for other tracks or users."
         if k < 1:
             raise SonicError(f"k={k} must be at least 1")
         exclude = history if exclude is None else exclude
         if (exclude.users, exclude.tracks) != (history.users, history.tracks):
-            raise SonicError("what is excluded counts other users or tracks than the history")
+            raise SonicError(
+                "what is excluded counts other users or tracks than the history; line them up with for_users and for_tracks of sonic.rouge.plays"
+            )
         parts = []
         for rows in self._blocks(len(history.users)):
             scores = self.scores(for_users(history, rows))

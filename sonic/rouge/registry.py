@@ -8,18 +8,26 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/rouge/re
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from ..arrays import open_arrays, save_arrays
-from ..config import Config, make_config
-from .recommender import Recommender
+from ..config import Config, make_config, setting_names
+from ..extensions import extension, extensions
+from .plays import Plays, for_users, make_plays
+from .recommender import Recommender, Sound
 from ..sections import SonicError
 
 # %% auto #0
-__all__ = ['RECOMMENDERS', 'Entry', 'recommender_class', 'make_recommender', 'save_recommender', 'open_recommender']
+__all__ = ['RECOMMENDERS', 'Entry', 'is_recommender', 'recommender_entry', 'recommender_class', 'make_recommender',
+           'save_recommender', 'open_recommender', 'check_recommender']
 
 # %% ../../nbs/rouge/07_registry.ipynb #f6fd45a8
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Entry:
     settings: tuple[str, ...] = ()  # that it reads, beyond those of `neighbours` if it hears
     slow: bool = False  # whether fitting takes minutes rather than seconds
     artists: bool = False  # whether it looks at who plays a track, besides the sound
+    package: str = ""  # that brings it, and its version; empty: SONIC
 
 
 def _setting(*names: str) -> tuple[str, ...]:
@@ -66,28 +75,83 @@ RECOMMENDERS = {
     ),
 }  # fmt: skip
 
+# %% ../../nbs/rouge/07_registry.ipynb #0e0aad23
+_READ = ("recommend", "neighbours", "sequence")  # sections: a bench and a study know what they depend on
 
+
+@lru_cache(maxsize=32)
+def _found(name: str, path: tuple[str, ...]) -> tuple[Entry, type[Recommender]]:
+    "A recommender that another package brings; looked for once, as long as Python looks in the same places."
+    found = extension(name, group="sonic.recommenders", own=RECOMMENDERS, what="recommender")
+    kind = found.load()
+    if not (isinstance(kind, type) and issubclass(kind, Recommender)):
+        raise SonicError(
+            f"{name} of {found.made_by} must be a subclass of Recommender, and {found.value} is {kind!r:.80}"
+        )
+    if (own := getattr(kind, "name", None)) != name:
+        raise SonicError(f"{name} of {found.made_by} must bear that name, and its class has name={own!r}")
+    for each in kind.settings:
+        if each.partition(".")[0] not in _READ or each not in (*_READ, *setting_names()):
+            raise SonicError(
+                f"{name} of {found.made_by} says that it reads {each}, which is no setting of {', '.join(_READ)}"
+            )
+    if missing := sorted(kind.__abstractmethods__):
+        raise SonicError(f"{name} of {found.made_by} lacks {' and '.join(missing)}, which every recommender has")
+    about = (kind.__doc__ or "").strip().partition("\n")[0]
+    return Entry(found.value, about, found.package, kind.settings, package=found.made_by), kind
+
+
+def _brought(name: str) -> tuple[Entry, type[Recommender]]:
+    return _found(name, tuple(sys.path))
+
+
+def is_recommender(
+    name: str,  # of a system of the bench
+) -> bool:
+    "Whether a recommender is called that, here or in another package; a control of the bench is none."
+    with suppress(SonicError):  # what is wrong with a package is told to whoever asks for what it brings
+        return name in RECOMMENDERS or name in extensions("sonic.recommenders", own=RECOMMENDERS)
+    return False
+
+
+def recommender_entry(
+    name: str,  # a key of `RECOMMENDERS`, or what another package brings
+) -> Entry:
+    "What is known of a recommender. Raises `SonicError` for one that is not there, or is none."
+    return RECOMMENDERS[name] if name in RECOMMENDERS else _brought(name)[0]
+
+# %% ../../nbs/rouge/07_registry.ipynb #6c98a36f
 def recommender_class(
-    name: str,  # a key of `RECOMMENDERS`
-) -> type[Recommender]:
-    "The class of that name. Raises `SonicError` for one that is not there."
+    name: str,  # a key of `RECOMMENDERS`, or what another package brings
+) -> type[Recommender]:  # a subclass, not yet made
+    "The class of that name. Raises `SonicError` for one that is not there, or is none."
     if name not in RECOMMENDERS:
-        raise SonicError(f"no recommender is called {name} ({', '.join(RECOMMENDERS)})")
+        return _brought(name)[1]
     module, _, made = RECOMMENDERS[name].made.partition(":")
     return getattr(import_module(f"sonic.rouge.{module}"), made)
 
 
 def make_recommender(
-    name: str | None = None,  # a key of `RECOMMENDERS`; none: `recommend.kind` of the settings
+    name: str | None = None,  # a key of `RECOMMENDERS`, or what another package brings; none: as `recommend.kind` says
     *,
     config: Config | None = None,  # settings; none: the defaults
-    seed: int = 0,
+    seed: int = 0,  # of everything random
     device: str = "auto",  # for networks
     **settings: Any,  # changes to the settings, dotted: `**{"recommend.penalty": 100}`
 ) -> Recommender:
-    "A recommender by name, which has learned nothing yet. Raises `SonicError` for one that is not there."
+    "A recommender by name, which has learned nothing yet. Raises `SonicError` for one that is not there, or cannot be made."
     config = (config or Config()).replace(**settings)
-    return recommender_class(name or config.recommend.kind)(config, seed=seed, device=device)
+    name = name or config.recommend.kind
+    kind = recommender_class(name)
+    if name in RECOMMENDERS:
+        return kind(config, seed=seed, device=device)
+    try:
+        return kind(config.only(("recommend.kind", *kind.settings)), seed=seed, device=device)
+    except Exception as error:  # whatever a stranger's class does
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise SonicError(
+            f"{name} of {recommender_entry(name).package} cannot be made ({words}); tell its author"
+        ) from error
 
 # %% ../../nbs/rouge/07_registry.ipynb #342baf02
 _FORMAT = 1
@@ -103,6 +167,8 @@ def save_recommender(
     if not made.state:
         raise SonicError(f"{made.name} has learned nothing yet: call fit first")
     about = {"format": _FORMAT, "recommender": made.name, "seed": made.seed, "settings": made.config.model_dump()}
+    if package := recommender_entry(made.name).package:
+        about |= {"package": package}
     save_arrays(path, made.state, about=about | {"tracks": made.tracks, "facts": dict(facts or {})})
 
 
@@ -115,8 +181,49 @@ def open_recommender(
     arrays, about = open_arrays(path, what="recommender", format=_FORMAT)
     if "recommender" not in about:
         raise SonicError(f"{path} holds something else than a recommender")
-    made = make_recommender(
-        about["recommender"], config=make_config(about["settings"]), seed=about["seed"], device=device
-    )
+    name, package = about["recommender"], about.get("package", "")
+    if package and (here := recommender_entry(name).package if is_recommender(name) else "not installed") != package:
+        raise SonicError(
+            f"{path} was learned by {name} of {package}, which here is {here}: install that, or fit it again"
+        )
+    made = make_recommender(name, config=make_config(about["settings"]), seed=about["seed"], device=device)
     made.tracks, made.state = about["tracks"], arrays
     return made, about["facts"]
+
+# %% ../../nbs/rouge/07_registry.ipynb #9587c1ae
+def check_recommender(
+    kind: type[Recommender],  # a class, found by name or not
+) -> None:
+    "Try a recommender on listeners made for it. Raises `SonicError` that says what it does not keep."
+    import tempfile
+
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    user, track = rng.integers(0, 40, 900), (rng.integers(0, 30, 900) * rng.random(900)).astype(int)
+    frame = pd.DataFrame({"user_id": user, "track_id": track, "first": rng.integers(0, 10**7, 900)})
+    plays = make_plays(frame, tracks=[str(each) for each in range(30)])
+    vectors = rng.normal(size=(30, 5)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    sound = Sound(vectors, np.ones(30, bool), ["ann", "bob", None] * 10)
+    made, again = (kind(device="cpu").fit(plays, sound=sound) for _ in range(2))
+    scores = made.scores(plays)
+    if not np.array_equal(again.scores(plays), scores):
+        raise SonicError(f"{kind.name} learns the same twice and scores otherwise: draw what is random from its seed")
+    _keeps(made, plays, scores)
+    state = {name: each.copy() for name, each in made.state.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        save_arrays(file := f"{folder}/check.safetensors", made.state, about={"format": _FORMAT})
+        again = kind(device="cpu")
+        again.tracks, again.state = made.tracks, open_arrays(file, what="recommender", format=_FORMAT)[0]
+    if not np.array_equal(again.scores(plays), scores) or any((state[n] != made.state[n]).any() for n in state):
+        raise SonicError(f"{kind.name} scores otherwise from its file: all that it learns must be in what learn gives")
+
+
+def _keeps(made: Recommender, plays: Plays, scores: np.ndarray) -> None:
+    "Hold scores to what others ask, and to numbers."
+    if not np.isfinite(scores).all():
+        raise SonicError(f"{made.name} gives scores that are not finite")
+    alone = made.scores(for_users(plays, [7]))
+    if not np.allclose(alone, scores[[7]], rtol=1e-4, atol=1e-6):
+        raise SonicError(f"{made.name} gives a user other scores when others ask too")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .intervals import holm, mean_interval, paired
-from .registry import RECOMMENDERS
+from .registry import is_recommender
 from .rounds import ARTISTS, NONE, SHUFFLED, System
 from ..sections import SonicError
 from ..tails.scores import half_width
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['KEYS', 'FLOORS', 'PRICES', 'Bench']
+__all__ = ['FLOORS', 'Bench']
 
 # %% ../../nbs/rouge/10_results.ipynb #94750354
-KEYS = ["regime", "recommender", "embedding"]
+_KEYS = ["regime", "recommender", "embedding"]
 FLOORS = ("random", "popular", "recent")  # what anything must beat
-PRICES = ("fit_s", "ask_ms", "model_mb")  # seconds to learn, ms to answer a user, MB of what was learned
+_PRICES = ("fit_s", "ask_ms", "model_mb")  # seconds to learn, ms to answer a user, MB of what was learned
 
 
 def _metric(name: str) -> tuple[str, int]:
@@ -68,7 +68,7 @@ class Bench:
         users, seeds = (np.unique(some[name].to_numpy(object)) for name in ("user_id", "seed"))
         found: dict[Any, dict[str, np.ndarray]] = {}
         rows: Any
-        for system, rows in some.groupby(KEYS[1:], sort=False):
+        for system, rows in some.groupby(_KEYS[1:], sort=False):
             place = (
                 np.searchsorted(seeds, rows["seed"].to_numpy(object)),
                 np.searchsorted(users, rows["user_id"].to_numpy(object)),
@@ -94,8 +94,8 @@ class Bench:
                 apart = float(half_width(_means(values)))
                 rows[system] |= {name: mean, f"{name}_low": low, f"{name}_high": high, f"{name}_spread": apart}
         table = pd.DataFrame.from_dict(rows, orient="index")
-        table.index = pd.MultiIndex.from_tuples(rows, names=KEYS[1:])
-        prices = self._of(self.systems, regime).groupby(KEYS[1:])[_numbers(self.systems)].mean()
+        table.index = pd.MultiIndex.from_tuples(rows, names=_KEYS[1:])
+        prices = self._of(self.systems, regime).groupby(_KEYS[1:])[_numbers(self.systems)].mean()
         return table.join(prices).sort_values(f"ndcg@{self.cuts[0]}", ascending=False, kind="stable")
 
     def comparisons(
@@ -121,29 +121,29 @@ class Bench:
         import pandas as pd
 
         rows = []
-        for (*system, seed), some in self.users.groupby([*KEYS, "seed"], sort=False):
+        for (*system, seed), some in self.users.groupby([*_KEYS, "seed"], sort=False):
             rows += [
                 (*system, *_metric(name), seed, *_bounds(some[name].to_numpy(float)[None]))
                 for name in _numbers(self.users)
             ]
         for row in self.systems.to_dict("records"):
-            system = [row[key] for key in KEYS]
+            system = [row[key] for key in _KEYS]
             rows += [
                 (*system, *_metric(name), row["seed"], row[name], np.nan, np.nan) for name in _numbers(self.systems)
             ]
-        found = pd.DataFrame(rows, columns=[*KEYS, "metric", "k", "seed", "value", "low", "high"])
+        found = pd.DataFrame(rows, columns=[*_KEYS, "metric", "k", "seed", "value", "low", "high"])
         return found[["recommender", "embedding", "regime", "metric", "k", "seed", "value", "low", "high"]]
 
     def _of(self, frame: pd.DataFrame, regime: str) -> pd.DataFrame:
         "The rows of a regime. Raises `SonicError` if it was not tested."
         if regime not in self.regimes:
-            raise SonicError(f"regime={regime} was not tested ({', '.join(self.regimes)})")
+            raise SonicError(f"regime={regime} was not tested; there are {', '.join(self.regimes)}")
         return frame[frame["regime"] == regime]
 
 
 def _numbers(frame: pd.DataFrame) -> list[str]:
     "The columns that hold numbers."
-    return [name for name in map(str, frame) if "@" in name or name in PRICES]
+    return [name for name in map(str, frame) if "@" in name or name in _PRICES]
 
 
 def _means(values: np.ndarray) -> np.ndarray:  # shape (seeds,)
@@ -155,7 +155,7 @@ def _means(values: np.ndarray) -> np.ndarray:  # shape (seeds,)
 # %% ../../nbs/rouge/10_results.ipynb #4db3f7a7
 def _pairs(values: Mapping[tuple[str, str], float]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
     "What is compared with what."
-    made = [system for system in values if system[0] in RECOMMENDERS and system[0] not in FLOORS]
+    made = [system for system in values if system[0] not in FLOORS and is_recommender(system[0])]
     best = max((system for system in made if system[1] == NONE), key=lambda system: values[system], default=None)
     for name, embedding in made:
         others = [("popular", NONE)]

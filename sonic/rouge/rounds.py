@@ -20,7 +20,7 @@ from .floors import Canary, Oracle, Shuffled
 from .metrics import artist_diversity, coverage, popularity, rank_metrics
 from .plays import for_users
 from .recommender import Lists, Recommender, Sound
-from .registry import RECOMMENDERS, make_recommender, recommender_class
+from .registry import make_recommender, recommender_class, recommender_entry
 from .splits import Split, Task
 from ..sections import SonicError
 from ..tails.scores import half_width
@@ -47,26 +47,26 @@ class System:
 
 
 def line_up(
-    recommenders: Sequence[str],
+    recommenders: Sequence[str],  # keys of `RECOMMENDERS`, or what other packages bring
     embeddings: Sequence[str],  # names of tables
     *,
     artists: bool = True,  # whether any table tells who plays a track
-) -> list[System]:
+) -> list[System]:  # in the order of the recommenders
     "Every recommender with everything that it can hear. Raises `SonicError` for one that is not there, or hears nothing."
     found = []
     for name in dict.fromkeys(recommenders):
         hears = recommender_class(name).hears
         if hears and not embeddings:
-            raise SonicError(f"{name} needs an embedding table: give one, or leave {name} out")
-        controls = [SHUFFLED, ARTISTS] if artists and RECOMMENDERS[name].artists else [SHUFFLED]
+            raise SonicError(f"{name} needs the vectors of the tracks: give an embedding table, or leave {name} out")
+        controls = [SHUFFLED, ARTISTS] if artists and recommender_entry(name).artists else [SHUFFLED]
         found += [System(name, each) for each in ([*embeddings, *controls] if hears else [NONE])]
     return found
 
 
 def shuffled(
-    sound: Sound,
+    sound: Sound,  # of a catalogue
     *,
-    seed: int,
+    seed: int,  # of the permutation
     artists: bool = False,  # whether the names of the artists stay
 ) -> Sound:
     "The same vectors, each with another track; tracks without one stay without."
@@ -89,14 +89,14 @@ class Round:
 
 
 def play_round(
-    split: Split,
-    systems: Sequence[System],
+    split: Split,  # of one log, by `split_log`
+    systems: Sequence[System],  # as `line_up` gives them
     sounds: Mapping[str, Sound],  # by the name of the table, over the tracks of the split
     *,
-    config: Config,
-    cuts: Sequence[int] = (10, 20, 50),
-    seed: int = 0,
-    device: str = "auto",
+    config: Config,  # settings, of which the recommenders read their own
+    cuts: Sequence[int] = (10, 20, 50),  # lengths of list, each at least 1 track
+    seed: int = 0,  # of everything random
+    device: str = "auto",  # for networks: cpu, cuda, mps; auto: a graphics card if there is one
     controls: Mapping[str, Control] | None = None,  # more rows, by name
     told: Callable[[str], None] = lambda name: None,  # is called with the name of each system before it learns
 ) -> Round:
@@ -167,7 +167,9 @@ class _Board:
 
     def chance(self, regime: str) -> None:
         "Write down what a random order gives, from its closed form."
-        values = _chance(self.tasks[regime], self.cuts)
+        task = self.tasks[regime]
+        candidates = count_candidates(task.exclude, task.where)
+        values = chance_metrics(np.diff(task.targets.starts), candidates, cuts=self.cuts)
         self._add(regime, System("random"), {f"{metric}@{cut}": each for (metric, cut), each in values.items()})
 
     def _add(self, regime: str, system: System, columns: Mapping[str, np.ndarray]) -> None:
@@ -212,8 +214,3 @@ def _check(board: _Board, regime: str, seed: int) -> str:
         f"recommender hits {scores['hitrate']:.3f} of the users at {cut}, with the tracks' names shuffled "
         f"{np.mean(hits):.3f} ±{half_width(hits):.3f}, and chance is {chance.mean():.3f}"
     )
-
-
-def _chance(task: Task, cuts: Sequence[int]) -> dict[tuple[str, int], np.ndarray]:  # shape (users,)
-    "What a random list is worth to each user."
-    return chance_metrics(np.diff(task.targets.starts), count_candidates(task.exclude, task.where), cuts=cuts)

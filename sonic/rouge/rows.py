@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 # %% auto #0
-__all__ = ['MEMORY', 'NAMES', 'log_schema', 'row_faults', 'frame_rows', 'find_span', 'write_rows', 'read_facts', 'ask_rows',
-           'stream_rows']
+__all__ = ['MEMORY', 'NAMES', 'log_schema', 'row_faults', 'frame_rows', 'find_span', 'write_rows', 'read_facts', 'ask_rows']
 
 # %% ../../nbs/rouge/00_rows.ipynb #8cd592c0
 MEMORY = "1GB"  # what DuckDB may hold before it goes to disk
@@ -36,7 +35,10 @@ _KEY = b"sonic_log"  # in the metadata of the file
 _LATEST = 253402300800  # s, the year 10000: a later time is in another unit
 
 
-def log_schema(*, names: bool) -> pyarrow.Schema:
+def log_schema(
+    *,
+    names: bool,  # with title, artist and album
+) -> pyarrow.Schema:  # user_id, track_id, time (s since 1970), plays, and the names
     "The columns of a log, with or without names."
     import pyarrow as pa
 
@@ -101,7 +103,9 @@ def _seconds(time: pd.Series) -> pd.Series:  # int64, s since 1970; -1 for what 
     return pd.to_numeric(time, errors="coerce").fillna(-1).clip(-1, _LATEST).astype("int64")
 
 # %% ../../nbs/rouge/00_rows.ipynb #b786f0ef
-def find_span(batches: Iterable[pyarrow.RecordBatch]) -> tuple[int, int]:  # s since 1970; 0 and 0 if there is no row
+def find_span(
+    batches: Iterable[pyarrow.RecordBatch],  # with a column time
+) -> tuple[int, int]:  # s since 1970; 0 and 0 if there is no row
     "The first and the last time."
     times = [np.asarray(batch["time"]) for batch in batches if batch.num_rows]
     return (int(min(t.min() for t in times)), int(max(t.max() for t in times))) if times else (0, 0)
@@ -166,7 +170,7 @@ def read_facts(
 def ask_rows(
     source: Path | pyarrow.Table,  # a file that `write_rows` wrote, or rows in memory
 ) -> Iterator[Any]:  # a DuckDB connection
-    "A database that sees the rows as `log`."
+    "A database that sees the rows as `log`. Raises `SonicError` if they cannot be read, or the memory is too little."
     import duckdb
 
     with tempfile.TemporaryDirectory(prefix="sonic-") as spill:
@@ -180,22 +184,7 @@ def ask_rows(
                     base.register("log", source)
                 yield base
         except duckdb.OutOfMemoryException:
-            raise SonicError(f"sonic.rouge.rows.MEMORY={MEMORY!r} is too little for this question") from None
+            raise SonicError(f"sonic.rouge.rows.MEMORY={MEMORY!r} is too little for this question; raise it") from None
         except duckdb.Error as error:
             where = source if isinstance(source, Path) else "the log"
             raise SonicError(f"{where} cannot be read: {str(error).splitlines()[0]}") from None
-
-
-def stream_rows(
-    source: Path | pyarrow.Table,
-    *,
-    size: int = 1 << 17,  # rows at a time
-) -> Iterator[pyarrow.RecordBatch]:
-    "All rows, some at a time."
-    import pyarrow.parquet as pq
-
-    if isinstance(source, Path):
-        with pq.ParquetFile(source) as file:
-            yield from file.iter_batches(size)
-    else:
-        yield from source.to_batches(size)

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..models import SequenceSettings
 from .encoder import SPREAD, Tracks, any_tracks, draw_tracks, guess_loss, last_tracks
 from .epochs import NetworkRecommender
 from .plays import Plays, for_users
 from .recommender import Sound
-from ..sections import SequenceSettings, SonicError
+from ..sections import SonicError
 from ..tails.registry import find_device
 
 # %% auto #0
@@ -86,16 +87,17 @@ class SequenceRecommender(NetworkRecommender):
     @abstractmethod
     def lesson(
         self,
-        plays: Plays,
-        rows: np.ndarray,  # int64: users, who have two tracks or more
-        rng: np.random.Generator,
-    ) -> tuple[
-        np.ndarray, np.ndarray
-    ]:  # int64, shape (rows, length): what is read, and what is right; NOTHING: not asked
+        plays: Plays,  # the lessons
+        rows: np.ndarray,  # int64, shape (rows,): users, who have two tracks or more
+        rng: np.random.Generator,  # of what is drawn
+    ) -> tuple[np.ndarray, np.ndarray]:  # int64, shape (rows, length): what is read, what is right; NOTHING: not asked
         "What is to be learned from some users."
 
     @abstractmethod
-    def question(self, history: Plays) -> np.ndarray:  # int64, shape (users, length): the last place is asked
+    def question(
+        self,
+        history: Plays,  # every user has some
+    ) -> np.ndarray:  # int64, shape (users, length): the last place is asked
         "What is read to answer some histories."
 
     def make(self, taught: np.ndarray, *, sound: Sound | None) -> SequenceNetwork:

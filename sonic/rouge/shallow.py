@@ -19,10 +19,10 @@ from .recommender import Sound
 from ..sections import SonicError
 
 # %% auto #0
-__all__ = ['MARGIN', 'Bag', 'Shallow']
+__all__ = ['Bag', 'Shallow']
 
 # %% ../../nbs/rouge/06_shallow.ipynb #1433ae5a
-MARGIN = 0.2  # by how much the cosine of a played track must be larger, as in the study
+_MARGIN = 0.2  # by how much the cosine of a played track must be larger, as in the study
 
 
 class Bag(nn.Module):
@@ -40,6 +40,7 @@ class Bag(nn.Module):
         self,
         columns: torch.Tensor,  # int64, shape (n,)
     ) -> torch.Tensor:  # float32, shape (n, size): of length one, or zeros if the sound is unknown
+        "Tracks as what a listener may be given."
         return normalize(self.offer(self.tracks.heard[columns]), dim=1)
 
     def others(
@@ -75,7 +76,7 @@ class Shallow(NetworkRecommender):
         asked, others, whose = (torch.from_numpy(each).to(device) for each in (columns, drawn, user))
         listener = network.others(asked, whose)
         right = (listener * network.offers(asked)).sum(dim=1, keepdim=True)
-        lack = (MARGIN - right + listener @ network.offers(others).T).clamp(min=0)
+        lack = (_MARGIN - right + listener @ network.offers(others).T).clamp(min=0)
         return (lack * torch.from_numpy(rivals).to(device)).sum() / max(rivals.sum(), 1)
 
     def export(self, network: Bag) -> dict[str, np.ndarray]:

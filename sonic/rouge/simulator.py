@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .log import Log, make_log
+from .plays import places_of
 from .taste import WEIGHTS, Taste, place_tracks, plant_taste
 from ..sections import SonicError
 
@@ -74,13 +75,13 @@ class Simulation:
 
     def chances(
         self,
-        users: Sequence[str],
+        users: Sequence[str],  # ids
         *,
         at: float,  # s since 1970
         until: float | None = None,  # s since 1970: the mean from `at` to there; none: at that moment
         tracks: Sequence[str] | None = None,  # columns; none: those of `tracks`
     ) -> np.ndarray:  # float32, shape (users, tracks); a row sums to 1 over all tracks
-        "How likely each track is to be what each user finds next."
+        "How likely each track is to be what each user finds next. Raises `SonicError` for an unknown id, or a time outside of the simulation."
         until = at + 1 if until is None else until
         if not self.start <= at < until <= self.end:
             raise SonicError(f"at={at} and until={until} must follow each other between {self.start} and {self.end}")
@@ -94,18 +95,18 @@ class Simulation:
 
 def _rows(known: list[str], ids: Sequence[str], name: str) -> np.ndarray:  # int64
     "Where ids stand."
-    places = {key: row for row, key in enumerate(known)}
-    if strange := [key for key in ids if key not in places]:
-        raise SonicError(f"{name} {strange[0]} is not in the simulation")
-    return np.array([places[key] for key in ids], np.int64)
+    places = places_of(ids, known)
+    if (places < 0).any():
+        raise SonicError(f"{name} {ids[int(np.argmin(places))]} is not in the simulation")
+    return places
 
 # %% ../../nbs/rouge/03_simulator.ipynb #a1ea6af7
 def simulate(
     tracks: pd.DataFrame,  # indexed by track_id: labels such as genre, artist, tempo
     *,
-    users: int = 500,
+    users: int = 500,  # how many
     days: int = 395,  # 13 months: a year to learn from, and a month to be tested
-    seed: int = 0,
+    seed: int = 0,  # of taste and plays
     plays: float = 300.0,  # of the average user
     sharpness: float = 6.0,  # how choosy users are; 0: they do not care
     popularity: float = 0.8,  # exponent of Zipf's law; 0: all tracks are equally well known
@@ -150,4 +151,8 @@ def _check(given: Mapping[str, Any]) -> None:
             raise SonicError(f"{name}={given[name]} must be between {low:g} and {high:g}")
     ids = given["tracks"].index
     if not len(ids) or not ids.is_unique:
-        raise SonicError(f"track {ids[ids.duplicated()][0]} stands there twice" if len(ids) else "there are no tracks")
+        raise SonicError(
+            f"track {ids[ids.duplicated()][0]} stands for two rows; ids must differ"
+            if len(ids)
+            else "there are no tracks"
+        )

@@ -57,7 +57,7 @@ class SoundMap:
         self,
         scores: np.ndarray,  # float32, shape (users, tracks): of the base
         *,
-        doubt: float,
+        doubt: float,  # as in `expect`
         trust: float,  # listeners at which a track counts half by its sound
     ) -> np.ndarray:  # float32, shape (users, tracks)
         "The base where many play a track, what is expected where nobody does."
@@ -71,7 +71,7 @@ def _weights(listeners: np.ndarray) -> np.ndarray:  # shape (tracks,)
 
 
 def map_sound(
-    sound: Sound,
+    sound: Sound,  # of the same tracks
     listeners: np.ndarray,  # shape (tracks,)
     *,
     ridge: float,  # penalty, as a multiple of the mean variance in a direction; inf: sound does not count

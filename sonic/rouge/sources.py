@@ -18,11 +18,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from ..cream.layouts import music4all_labels
+from ..cream.layouts import LAYOUTS
 from .cells import read_times, song_keys
 from .forms import KINDS, find_form
 from .log import Log, collect_log, open_log
-from .rows import NAMES, log_schema, row_faults, write_rows
+from .rows import NAMES, log_schema, row_faults
 from .streams import BROKEN, Tally, open_parts, open_plain
 from ..sections import SonicError
 
@@ -41,7 +41,7 @@ def tidy_rows(
     names: bool,  # keep title, artist and album
     user: str = "me",  # where the source has none
 ) -> pyarrow.RecordBatch:  # with the columns of `log_schema`
-    "The rows of a batch that can be used."
+    "The rows of a batch that can be used. Raises `SonicError` for a column that cannot be read."
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -107,10 +107,9 @@ def read_log(
     with _watched(path, progress=progress) as open_file:
         rows = _read_rows(path, kind, notes, open_file)
         own = _own_log(path)
-        if out is None:
-            return own or collect_log(rows, notes=notes)
-        write_rows(own.batches() if own else rows, out, notes=own.notes if own else notes)
-    return open_log(out)
+        if own and out is None:
+            return own
+        return collect_log(own.batches() if own else rows, notes=own.notes if own else notes, out=out)
 
 
 def _read_rows(
@@ -154,7 +153,9 @@ def _find_log(path: Path, kind: str | None) -> tuple[Path, pd.DataFrame | None]:
     table = file.parent / "id_information.csv"
     if kind not in (None, "music4all") or file.name != _LOGS[0] or not table.is_file():
         return file, None
-    return file, music4all_labels(table).reindex(columns=list(NAMES))
+    read = LAYOUTS["music4all"].labels
+    assert read is not None  # it has tables
+    return file, read(table).reindex(columns=list(NAMES))
 
 
 def _with_names(batch: pyarrow.RecordBatch, names: pd.DataFrame) -> pyarrow.RecordBatch:

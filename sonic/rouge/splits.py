@@ -16,7 +16,7 @@ import numpy as np
 
 from ..config import Config
 from .log import Log
-from .plays import Plays, for_tracks, for_users, without
+from .plays import Plays, for_tracks, for_users, in_order, places_of, without
 from ..sections import SonicError
 
 # %% auto #0
@@ -49,7 +49,7 @@ class Split:
 
     def __post_init__(self) -> None:
         train, validation, test, early = self.train, self.validation, self.test, 2 * self.begins - self.ends
-        taught, chosen, asked, heard = (_pairs(each) for each in (train, validation, test, self.heard))
+        taught, chosen, asked, heard = (each.cells for each in (train, validation, test, self.heard))
         chooses = np.isin(train.user, validation.user)
         faults = {
             "a pair both teaches and tests": np.isin(taught, np.concatenate([chosen, asked, heard])),
@@ -97,11 +97,6 @@ class Split:
         return np.flatnonzero((np.diff(targets.starts) > 0) & (np.diff(self.train.starts) > 0)), targets, where
 
 
-def _pairs(plays: Plays) -> np.ndarray:  # int64
-    "A number for each pair."
-    return plays.user.astype(np.int64) * len(plays.tracks) + plays.track
-
-
 def _outside(plays: Plays, since: int, until: int) -> np.ndarray:  # bool
     "Which pairs are not within [since, until)."
     return (plays.first < since) | (plays.last >= until)
@@ -111,8 +106,7 @@ def _joined(one: Plays, other: Plays) -> Plays:
     "Pairs of both, none of which is in both; the same users and tracks."
     names = ("user", "track", "count", "first", "last")
     parts: dict[str, Any] = {name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names}
-    order = np.lexsort([parts["track"], parts["first"], parts["user"]])
-    return replace(one, **{name: part[order] for name, part in parts.items()})
+    return in_order(replace(one, **parts))
 
 # %% ../../nbs/rouge/03_splits.ipynb #6bc3d598
 _DAY = 86400  # s
@@ -125,8 +119,7 @@ def _drawn(ids: Sequence[str], *, seed: int, what: str) -> list[str]:
 
 def _over(plays: Plays, users: list[str]) -> Plays:
     "The same plays among more users, who are sorted."
-    rows = {user: row for row, user in enumerate(users)}
-    return replace(plays, users=users, user=np.array([rows[user] for user in plays.users], np.int32)[plays.user])
+    return replace(plays, users=users, user=places_of(plays.users, users).astype(np.int32)[plays.user])
 
 
 def _among(ids: list[str], some: Sequence[str]) -> np.ndarray:  # bool, shape (ids,)
@@ -141,7 +134,7 @@ def _day(seconds: float) -> str:
 
 
 def split_log(
-    log: Log,
+    log: Log,  # with times
     *,
     tracks: Sequence[str] | None = None,  # the catalogue, such as tracks with a vector; none: all that are played
     config: Config | None = None,  # of which `bench` is read; none: the defaults
@@ -159,7 +152,7 @@ def split_log(
     for plays, where in ((before, "before"), (after, "after")):
         if not len(plays):
             raise SonicError(
-                f"no track of the catalogue was played {where} {_day(begins)}: see bench.test, bench.train"
+                f"no track of the catalogue was played {where} {_day(begins)}; change bench.test or bench.train"
             )
     hidden = _drawn([ids[column] for column in np.unique(before.track)], seed=seed, what="hidden")
     held = _drawn(before.users, seed=seed, what="held")[: round(bench.validation * len(before.users))]
@@ -170,8 +163,8 @@ def split_log(
     others, hides = ~_among(users, held), _among(ids, hidden[: round(bench.cold * len(hidden))])
     train = _joined(without(before, ~others[before.user]), first)
     train = without(train, hides[train.track])
-    cold, known = train.listeners == 0, np.isin(_pairs(after), _pairs(before))
-    validation = without(then, np.isin(_pairs(then), _pairs(first)) | cold[then.track])
+    cold, known = train.listeners == 0, np.isin(after.cells, before.cells)
+    validation = without(then, np.isin(then.cells, first.cells) | cold[then.track])
     test = without(after, known | ~others[after.user])
     heard = without(before, ~(others[before.user] & hides[before.track]))
     asked, fresh = np.unique(test.user), (cold & ~hides & (after.listeners > 0)).sum()
@@ -188,12 +181,12 @@ def split_log(
 
 # %% ../../nbs/rouge/03_splits.ipynb #6662a57d
 def split_random(
-    plays: Plays,
+    plays: Plays,  # of all users
     *,
     test: float = 0.2,  # share of the pairs of each user, rounded down
-    seed: int = 0,
+    seed: int = 0,  # of which pairs are taken, and of the order of the catalogue
 ) -> Split:
-    "Split pairs by chance, to compare with figures that were published so."
+    "Split pairs by chance, to compare with figures that were published so. Raises `SonicError` for a share outside of 0 to 1."
     if not 0 < test < 1:
         raise SonicError(f"test={test} must be between 0 and 1")
     plays = for_tracks(plays, _drawn(plays.tracks, seed=seed, what="order"))

@@ -63,7 +63,9 @@ class _Again(io.RawIOBase):
         return len(data)
 
 
-def open_plain(file: Path) -> BinaryIO:
+def open_plain(
+    file: Path,  # of this machine
+) -> BinaryIO:
     "The bytes of a file."
     return open(file, "rb")
 
@@ -122,27 +124,33 @@ class Tally:
     faults: dict[str, int] = field(default_factory=dict)
     firsts: dict[str, str] = field(default_factory=dict)  # an example of each fault
 
-    def fault(self, what: str, example: str, *, count: int = 1) -> None:
+    def fault(
+        self,
+        what: str,  # is wrong with them, as in `rows have no time`
+        example: str,  # the first, as text
+        *,
+        count: int = 1,  # rows
+    ) -> None:
         "Count rows that are left out."
         self.faults[what] = self.faults.get(what, 0) + count
         self.firsts.setdefault(what, example)
 
-    def notes(self) -> list[str]:
+    def notes(self) -> list[str]:  # empty if nothing was left out
         "A line a fault."
         told = self.faults.items()
         return [f"{count:,} of {self.rows:,} rows {what}; the first: {self.firsts[what]}" for what, count in told]
 
 # %% ../../nbs/rouge/00_streams.ipynb #cce02843
 def csv_batches(
-    part: Part,
+    part: Part,  # a file, of which nothing was read yet but its beginning
     columns: dict[str, int],  # name: place in the line, from 0
     *,
     width: int,  # cells in a line
-    delimiter: str,
+    delimiter: str,  # one character, such as a comma
     header: bool,  # whether the first line is one
-    tally: Tally,
+    tally: Tally,  # counts the rows, and what is left out
 ) -> Iterator[pyarrow.RecordBatch]:  # all text
-    "Some columns of a table of text. Where cells are parted by tabs, a quote is a letter like any other."
+    "Some columns of a table of text. Where cells are parted by tabs, a quote is a letter like any other. Raises `SonicError` for what is no text."
     import pyarrow as pa
     import pyarrow.csv
 
@@ -217,9 +225,9 @@ def _shown(text: str) -> str:
 
 # %% ../../nbs/rouge/00_streams.ipynb #448c3034
 def json_lines(
-    part: Part,
-    tally: Tally,
-) -> Iterator[dict[str, Any]]:
+    part: Part,  # a file, of which nothing was read yet but its beginning
+    tally: Tally,  # counts the lines, and what is left out
+) -> Iterator[dict[str, Any]]:  # an object a line
     "The objects of a file that has one a line."
     for number, line in enumerate(part.stream, 1):
         if not line.strip():

@@ -40,7 +40,7 @@ def place_tracks(
     tracks: pd.DataFrame,  # indexed by track_id: labels
     *,
     weights: Mapping[str, float] = WEIGHTS,  # how much each label counts, as far as there is one
-    seed: int = 0,
+    seed: int = 0,  # of the directions that the labels stand for
 ) -> np.ndarray:  # float32, shape (tracks, 32): of a length of about one
     "Where tracks lie in the space of taste. Raises `SonicError` if they have none of the labels."
     import pandas as pd
@@ -104,7 +104,7 @@ class Taste:
         self,
         user: np.ndarray,  # int64, shape (rows,)
         *,
-        weeks: Sequence[int],
+        weeks: Sequence[int],  # numbers of weeks, from 0
         parts: Sequence[float] | np.ndarray = (),  # how much each week counts; none: all the same
     ) -> np.ndarray:  # float32, shape (rows, tracks): a row sums to 1
         "How likely tracks are to be what users find next, the mean of some weeks."
@@ -120,14 +120,14 @@ class Taste:
 def plant_taste(
     places: np.ndarray,  # float32, shape (tracks, 32)
     *,
-    users: int,
-    weeks: int,
+    users: int,  # how many
+    weeks: int,  # how many, at least 1
     sharpness: float = 6.0,  # how choosy users are; 0: they do not care
     popularity: float = 0.8,  # exponent of Zipf's law; 0: all tracks are equally well known
     drift: float = 0.4,  # how far taste turns, from 0 not at all to 1 to something else
     new: float = 0.3,  # share of tracks that come out in the course of time, the others are out; below 1
     anchors: int = 3,  # things that a user seeks at most
-    seed: int = 0,
+    seed: int = 0,  # of all that is drawn
 ) -> Taste:
     "Draw the taste of users, the fame of tracks, and the weeks in which they come out."
     rng, tracks = np.random.default_rng(seed), len(places)

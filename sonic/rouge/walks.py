@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..sections import NeighbourSettings, SonicError
+from ..models import NeighbourSettings
+from ..sections import SonicError
 from ..tails.hubs import closeness, spread_of
 from ..tails.index import Index
 from ..tails.names import names_in
@@ -24,16 +25,16 @@ __all__ = ['artist_of', 'smooth_order', 'capped', 'progress', 'way']
 
 # %% ../../nbs/rouge/10_walks.ipynb #786a684b
 def artist_of(
-    index: Index,
-    row: int,
+    index: Index,  # of the vectors of a collection
+    row: int,  # of the track in it
 ) -> str:  # empty if unknown
     "The main artist of a track."
     return next(iter(names_in(index.tracks["artist"].iloc[row])), "") if "artist" in index.tracks else ""
 
 
 def smooth_order(
-    index: Index,
-    rows: Sequence[int],
+    index: Index,  # of the vectors of a collection
+    rows: Sequence[int],  # of the tracks in it
     *,
     start: np.ndarray,  # unit vector: where the walk begins
     heard: str = "",  # artist who has just been heard; empty: nobody
@@ -78,14 +79,14 @@ def _turned(walk: np.ndarray, costs: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/rouge/10_walks.ipynb #421b0c4b
 def capped(
-    index: Index,
+    index: Index,  # of the vectors of a collection
     order: np.ndarray,  # rows, the best first
     *,
     k: int,  # tracks at most
-    settings: NeighbourSettings,
+    settings: NeighbourSettings,  # of which the limits of a list are read
     known: Sequence[int] = (),  # rows of which no version is taken
     taken: Sequence[int] = (),  # rows that are in the list already, and count towards its limits
-) -> list[int]:
+) -> list[int]:  # rows, the best first
     "The best tracks that fit into a list."
     found = Shortlist(index, np.array(known, np.int64), settings, len(taken) + k)
     for row in taken:
@@ -99,7 +100,7 @@ _AGAIN = 1e9  # what it costs to hear an artist twice in a row: more than any ju
 
 
 def progress(
-    index: Index,
+    index: Index,  # of the vectors of a collection
     start: int,  # row
     end: int,  # row
 ) -> np.ndarray:  # float64, shape (tracks,): 0 at the start, 1 at the end
@@ -112,13 +113,13 @@ def progress(
 
 
 def way(
-    index: Index,
+    index: Index,  # of the vectors of a collection
     start: int,  # row
     end: int,  # row
     *,
     k: int,  # tracks between them, at most
     may: np.ndarray,  # bool, shape (tracks,): which may be taken
-    settings: NeighbourSettings,
+    settings: NeighbourSettings,  # of which hubs and the limits of a list are read
 ) -> list[int]:  # rows between them; fewer where there are no more
     "An even way from one track to another. Raises `SonicError` if they are the same recording, or opposites."
     cosine = float(index.vectors[start] @ index.vectors[end])

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['ALL', 'only_parts', 'choices', 'ablate', 'ablation_figure', 'ablation_text']
+__all__ = ['ablate', 'ablation_figure', 'ablation_text']
 
 # %% ../../nbs/shadow/11_ablation.ipynb #ea7bf660
-def only_parts(
-    table: Table,
+def _only_parts(
+    table: Table,  # of vectors that are made of parts
     names: Sequence[str],  # of its parts
 ) -> Table:
     "A table with some of its parts. Raises `SonicError` for one that is not there."
@@ -55,19 +55,19 @@ class _Parts:
         self.chain, self.names, self.tracks = chain, names, chain.tracks
 
     def table(self, ids: Sequence[str], *, config: Config) -> Table:
-        return only_parts(self.chain.table(ids, config=config), self.names)
+        return _only_parts(self.chain.table(ids, config=config), self.names)
 
     def price(self, ids: Sequence[str], *, config: Config) -> Price:
         return self.chain.price(ids, config=config)
 
 # %% ../../nbs/shadow/11_ablation.ipynb #98709875
-ALL = "all four"
+_ALL = "all four"
 
 
-def choices() -> dict[str, list[str]]:  # names of views, by what to call the choice
+def _choices() -> dict[str, list[str]]:  # names of views, by what to call the choice
     "All views, all but one, and each alone."
     left_out = {f"without {view}": [other for other in VIEWS if other != view] for view in VIEWS}
-    return {ALL: list(VIEWS)} | left_out | {f"only {view}": [view] for view in VIEWS}
+    return {_ALL: list(VIEWS)} | left_out | {f"only {view}": [view] for view in VIEWS}
 
 
 def ablate(
@@ -79,7 +79,7 @@ def ablate(
     config = (config or problem.judge).replace(**{"embed.with": "views"})
     listens = [name for name in problem.objectives if name not in ("seconds", "bytes", "memory")]
     judged: dict[str, Judged] = {}
-    for name, views in choices().items():
+    for name, views in _choices().items():
         chain = _Parts(problem.chain, views)  # type: ignore[arg-type]
         part = replace(problem, chain=chain, objectives=tuple(listens))
         if not part.heard(config, objectives=listens):
@@ -89,7 +89,7 @@ def ablate(
         for objective, each in search_values(part, {name: config}).items():
             values = judged[objective].values if objective in judged else {}
             judged[objective] = replace(each, values=values | each.values)
-    return compare(judged, base=ALL)
+    return compare(judged, base=_ALL)
 
 # %% ../../nbs/shadow/11_ablation.ipynb #8be4cfab
 def ablation_figure(
@@ -109,7 +109,7 @@ def ablation_figure(
             ax.axvline(0, color="#444444", linewidth=0.8)
             ax.set_yticks(range(len(rows)), rows["name"] if place == 0 else [""] * len(rows))
             ax.set(xlabel="against all four views")
-            ax.set_title(f"{name}\n(all four: {rows[ALL].iloc[0]:.3f})", fontsize=9, parse_math=False)
+            ax.set_title(f"{name}\n(all four: {rows[_ALL].iloc[0]:.3f})", fontsize=9, parse_math=False)
     return drawn
 
 # %% ../../nbs/shadow/11_ablation.ipynb #871dd6aa
@@ -119,7 +119,7 @@ def ablation_text(
     "What each view is worth, to print."
     lines = []
     for name, rows in table.groupby("objective", sort=False):
-        lines += ["", f"{name}, all four views: {rows[ALL].iloc[0]:.3f}"]
+        lines += ["", f"{name}, all four views: {rows[_ALL].iloc[0]:.3f}"]
         for row in rows.to_dict("records"):
             sure = "" if row["low"] > 0 or row["high"] < 0 else "  proves no difference"
             numbers = f"{row['value']:.3f}  {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"

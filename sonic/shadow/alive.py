@@ -34,7 +34,9 @@ def home() -> str:
     return f"{platform.node()} {_read('/proc/sys/kernel/random/boot_id')}"
 
 
-def runs(pid: int) -> bool:
+def runs(
+    pid: int,  # number of a process of this machine
+) -> bool:
     "Whether there is such a process, and not only its remains."
     try:
         os.kill(pid, 0)
@@ -47,10 +49,10 @@ def runs(pid: int) -> bool:
 # %% ../../nbs/shadow/03_alive.ipynb #b7f0aa69
 @contextmanager
 def pulse(
-    count: Callable[[int], None],
+    count: Callable[[int], None],  # is called with 1, 2, 3 and so on, from a thread of its own
     *,
     every: float,  # s
-) -> Iterator[None]:
+) -> Iterator[None]:  # as long as it lasts, it is counted
     "Count in the background."
     done = threading.Event()
 

@@ -82,7 +82,9 @@ class Count:
         return f"{self.hits} of {total}" + (f" ({100 * self.hits // total} %)" if self.misses else "")
 
 
-def told(counts: Mapping[str, Count]) -> str:  # by stage
+def told(
+    counts: Mapping[str, Count],  # by stage
+) -> str:
     "How much was found, in one line."
     return ", ".join(f"{stage} {count}" for stage, count in counts.items()) or "nothing was asked of the cache"
 
@@ -91,10 +93,7 @@ _NUMBERS = {"bool", "float16", "float32", "float64"} | {f"{u}int{n}" for u in ("
 _FORMAT = 1  # of the files
 
 
-def _read_only(
-    stage: str,  # for messages
-    arrays: Mapping[str, np.ndarray],
-) -> dict[str, np.ndarray]:
+def _read_only(stage: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     "The arrays as a file gives them back. Raises `SonicError` for what is no number."
     kept = {}
     for name, given in arrays.items():
@@ -106,10 +105,7 @@ def _read_only(
     return kept
 
 # %% ../../nbs/shadow/00_cache.ipynb #fbfa059a
-def _write(
-    path: Path,
-    entry: Entry,
-) -> None:
+def _write(path: Path, entry: Entry) -> None:
     "Write an entry whole or not at all."
     part = path.with_name(f".{uuid4().hex}.part")
     about = {"format": _FORMAT, "key": entry.key, "seconds": entry.seconds, "memory": entry.memory}
@@ -121,12 +117,8 @@ def _write(
             part.unlink(missing_ok=True)
 
 
-def _read(
-    path: Path,
-    *,
-    key: str,  # of what should be there
-) -> Entry | None:  # None if it is not there, or no good
-    "Read an entry."
+def _read(path: Path, *, key: str) -> Entry | None:
+    "Read the entry of a key; none if it is not there, or no good."
     try:
         used = path.stat().st_mtime
         arrays, said = open_arrays(path, what="entry of the cache", format=_FORMAT)
@@ -170,13 +162,13 @@ class Cache:
 
     def fetch(
         self,
-        stage: str,
+        stage: str,  # name of a step of the chain, such as decode
         facts: Mapping[str, Any],  # JSON: everything that the result depends on
         make: Callable[[], Made],  # gives away its arrays: it must not change them afterwards
         *,
         version: int = 1,  # of the code of the stage
     ) -> Entry:
-        "What was made of these facts before, or is made now."
+        "What was made of these facts before, or is made now. Raises `SonicError` for facts or notes that are no JSON, or arrays of no numbers."
         key = key_of(stage, facts, version=version)
         path = self._path(stage, key)
         with apart():
@@ -194,22 +186,32 @@ class Cache:
             count.saved, count.spent = count.saved + seconds * entry.hit, count.spent + seconds * (not entry.hit)
         return entry
 
-    def has(self, stage: str, facts: Mapping[str, Any], *, version: int = 1) -> bool:
+    def has(
+        self,
+        stage: str,  # name of a step of the chain
+        facts: Mapping[str, Any],  # JSON: everything that the result depends on
+        *,
+        version: int = 1,  # of the code of the stage
+    ) -> bool:
         "Whether there is a file for it, unread."
         path = self._path(stage, key_of(stage, facts, version=version))
         return path is not None and path.is_file()
 
-    def take_counts(self) -> dict[str, Count]:
+    def take_counts(self) -> dict[str, Count]:  # by stage
         "The counts, which begin anew."
         with _LOCK:
             counts, self.counts = self.counts, {}
         return counts
 
-    def size(self) -> int:
+    def size(self) -> int:  # of entries alone, in whole blocks of 4 kB
         "Bytes on disk."
         return sum(size for _, size, _ in self._files())
 
-    def trim(self, *, room: float = 0.0) -> int:  # bytes to be written next; bytes removed
+    def trim(
+        self,
+        *,
+        room: float = 0.0,  # bytes to be written next
+    ) -> int:  # bytes that were removed
         "Remove what was used longest ago until at most 90 % of the limit is filled."
         found, removed = sorted(self._files()), 0
         filled = room + sum(size for _, size, _ in found)

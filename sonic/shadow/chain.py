@@ -20,7 +20,7 @@ from ..sections import SonicError
 from .cache import Cache
 from .keys import embedder_of
 from .stages import Heard, heard, vector_key
-from ..tails.registry import EMBEDDERS, make_recipe
+from ..tails.registry import embedder_entry, make_recipe
 from ..tails.table import Table, make_table
 from ..tails.together import embedder_names, part_weights, weigh
 
@@ -55,7 +55,7 @@ class Chain:
         self,
         ids: Sequence[str],  # tracks
         *,
-        config: Config,
+        config: Config,  # settings, of which `embed.with` says who listens
     ) -> Table:  # a row a track that could be heard, in the order of the ids
         "The vectors of some tracks. Raises `SonicError` if none can be heard, or settings do not go together."
         names = embedder_names(config.embed.with_)
@@ -66,7 +66,8 @@ class Chain:
         "The table of one embedder."
         import pandas as pd
 
-        recipe = make_recipe(embedder_of(name, config=config), EMBEDDERS[name].settings, config=config, source="sound")
+        entry, how = embedder_entry(name), {"config": config}
+        recipe = make_recipe(embedder_of(name, **how), entry.settings, source="sound", package=entry.package, **how)
         found: dict[str, Heard] = {}
         reasons: dict[str, str] = {}
         for key in _rotated(ids):
@@ -90,7 +91,7 @@ class Chain:
         self,
         ids: Sequence[str],  # tracks
         *,
-        config: Config,
+        config: Config,  # settings
     ) -> str:  # SHA-256
         "What the table would be made of, without listening."
         names = embedder_names(config.embed.with_)
@@ -103,7 +104,7 @@ class Chain:
         self,
         ids: Sequence[str],  # tracks
         *,
-        config: Config,
+        config: Config,  # settings
     ) -> Price:
         "What a track costs on average, as it was when it was made."
         names = embedder_names(config.embed.with_)

@@ -46,7 +46,7 @@ def settled_turns(
 
 
 def open_turns(
-    settled: dict[int, FrozenTrial],
+    settled: dict[int, FrozenTrial],  # as `settled_turns` gives it
     *,
     trials: int,  # turns of the study
     batch: int,  # turns that are chosen from what the batches before them gave
@@ -85,7 +85,7 @@ class Queue:
         self._mine = -1  # number of my trial
         self._pulses: dict[int, tuple[int | None, float]] = {}  # by number: the count, and when it was seen to move
 
-    def look(self) -> list[FrozenTrial]:
+    def look(self) -> list[FrozenTrial]:  # in order of number
         "All trials as they are now, once the dead are buried."
         now = time.monotonic()
         trials = self.study.get_trials(deepcopy=False)
@@ -101,13 +101,18 @@ class Queue:
             return False
         if told.get("home") == self.home and not runs(int(told["worker"].rpartition(":")[2])):
             return True
-        count, since = told.get("beat"), time.monotonic()
+        count, since = told.get("beat"), time.monotonic()  # `now` was before the trial was read: never too long
         if trial.number not in self._pulses or self._pulses[trial.number][0] != count:
             self._pulses[trial.number] = count, since
             return False
         return now - self._pulses[trial.number][1] > self.patience
 
-    def end(self, number: int, outcome: str, reason: str) -> None:
+    def end(
+        self,
+        number: int,  # Optuna's, of the trial
+        outcome: str,  # died, stopped or idle
+        reason: str,  # in words
+    ) -> None:
         "End a trial without a result, unless it has ended."
         key = self.storage.get_trial_id_from_study_id_trial_number(self._key, number)
         with suppress(UpdateFinishedTrialError):
@@ -126,7 +131,10 @@ class Queue:
             if theirs and not trial.state.is_finished():
                 self.end(trial.number, "stopped", "it was stopped")
 
-    def left(self, trials: Sequence[FrozenTrial]) -> list[int]:
+    def left(
+        self,
+        trials: Sequence[FrozenTrial],  # as `look` gives them
+    ) -> list[int]:  # in order
         "The turns of the open batch that are not settled; none: the study is at its end."
         settled = settled_turns(trials)
         return [turn for turn in open_turns(settled, trials=self.trials, batch=self.batch) if turn not in settled]

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ['say', 'Dimension', 'make_dimension']
 
 # %% ../../nbs/shadow/00_dimension.ipynb #29b5212a
-def say(value: Any) -> str:
+def say(
+    value: Any,  # of a setting
+) -> str:
     "A value as people write it."
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -40,7 +42,10 @@ class Dimension:
     whole: bool = False
     step: float | None = None  # from low on; none: any number between
 
-    def ask(self, trial: BaseTrial) -> Any:
+    def ask(
+        self,
+        trial: BaseTrial,  # of Optuna, which draws the value
+    ) -> Any:  # one of the choices, or a number within the range
         "The value that a trial is to have."
         if self.choices:
             return trial.suggest_categorical(self.name, self.choices)

@@ -19,6 +19,7 @@ from ..cream.drawing import TITLES
 from ..cream.figure import empty_figure, figure
 from ..cream.ticks import words
 from ..cream.views import VIEWS, spectrum_of
+from ..tails.together import embedder_names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,13 +29,13 @@ __all__ = ['views_of', 'drawn_figure']
 
 # %% ../../nbs/shadow/07_drawn.ipynb #9faf5e95
 def views_of(
-    config: Config,
+    config: Config,  # settings
 ) -> list[str]:  # in the order of `VIEWS`
     "The views that the embedders of a configuration look at; who hears the sound itself is shown the mel spectrogram."
     seen: set[str] = set()
-    for who in config.embed.with_.split("+"):
+    for who in embedder_names(config.embed.with_):
         looks = {"vision": config.vision.view, "views": ",".join(VIEWS), "sonic": config.network.views}
-        seen |= set(looks.get(who.strip(), "mel").split(","))
+        seen |= set(looks.get(who, "mel").split(","))
     return [name for name in VIEWS if name in seen]
 
 
@@ -48,9 +49,8 @@ def drawn_figure(
         for column, (name, config) in enumerate(configs.items(), 1):
             for row, view in enumerate(views_of(config)):
                 _draw_one(drawn.add_subplot(rows, len(configs), row * len(configs) + column), clip, view, name, config)
-        heard = sorted(
-            {who.strip() for c in configs.values() for who in c.embed.with_.split("+")} - {"vision", "views", "sonic"}
-        )
+        asked = {who for config in configs.values() for who in embedder_names(config.embed.with_)}
+        heard = sorted(asked - {"vision", "views", "sonic"})
         if heard:
             said = f"heard as sound, shown as mel spectrogram: {words(', '.join(heard))[0]}"
             drawn.supxlabel(said, fontsize=8, parse_math=False)

@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from sonic.shadow.space import Space
 
 # %% auto #0
-__all__ = ['LOOKS', 'DOT', 'BEST', 'history_figure', 'slice_figure', 'front_figure']
+__all__ = ['history_figure', 'slice_figure', 'front_figure']
 
 # %% ../../nbs/shadow/07_figures.ipynb #ba77e784
-LOOKS = {"pruned": ("x", "#8d8892"), "refused": ("s", "#d77c4e"), "failed": ("v", "#b02121"), "running": ("|", "#0064e4")}  # fmt: skip
-DOT, BEST = "#6f6a75", "#8f2469"
+_LOOKS = {"pruned": ("x", "#8d8892"), "refused": ("s", "#d77c4e"), "failed": ("v", "#b02121"), "running": ("|", "#0064e4")}  # fmt: skip
+_DOT, _BEST = "#6f6a75", "#8f2469"
 
 
 def history_figure(
-    trials: pd.DataFrame,
-    objective: str,
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+    objective: str,  # a name of `OBJECTIVES`
     *,
     against: str = "turn",  # or seconds: what had been spent by then
     now: int | None = None,  # a turn to mark
@@ -49,20 +49,20 @@ def history_figure(
     broken = done.index.difference(kept.index)
     with empty_figure(8.4, 3.2) as drawn:
         ax = drawn.add_subplot()
-        ax.plot(spent[kept.index], kept[objective], "o", color=DOT, markersize=4, label=f"done ({len(kept)})")
+        ax.plot(spent[kept.index], kept[objective], "o", color=_DOT, markersize=4, label=f"done ({len(kept)})")
         if len(broken):
             said = f"done, passes a limit ({len(broken)})"
-            ax.plot(spent[broken], done[objective][broken], "o", color=DOT, markersize=4, mfc="none", label=said)
+            ax.plot(spent[broken], done[objective][broken], "o", color=_DOT, markersize=4, mfc="none", label=said)
         if len(kept):
             best = np.append(worst_to_best.accumulate(kept[objective].to_numpy(float)), np.nan)
             best[-1] = best[-2]
-            ax.step([*spent[kept.index], spent.max()], best, where="post", color=BEST, label="best so far")
-        for state, (mark, colour) in LOOKS.items():
+            ax.step([*spent[kept.index], spent.max()], best, where="post", color=_BEST, label="best so far")
+        for state, (mark, colour) in _LOOKS.items():
             if len(gone := trials.index[trials["state"] == state]):
                 look: dict[str, Any] = {"color": colour, "markersize": 5, "transform": ax.get_xaxis_transform()}
                 ax.plot(spent[gone], [0.04] * len(gone), mark, linestyle="", label=f"{state} ({len(gone)})", **look)
         if now is not None:
-            ax.axvline(spent[now], color=BEST, linewidth=1, linestyle=":")
+            ax.axvline(spent[now], color=_BEST, linewidth=1, linestyle=":")
         ax.margins(y=0.15)
         ax.set(xlabel=label, ylabel=f"{objective} ({UNITS[objective]})", title=OBJECTIVES[objective][1])
         ax.grid(alpha=0.25)
@@ -78,10 +78,10 @@ def _spent(trials: pd.DataFrame) -> tuple[pd.Series, str]:
 
 # %% ../../nbs/shadow/07_figures.ipynb #2cad21ca
 def slice_figure(
-    trials: pd.DataFrame,
-    objective: str,
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+    objective: str,  # a name of `OBJECTIVES`
     *,
-    space: Space,
+    space: Space,  # of the study
 ) -> Figure:
     "What was reached against each setting."
     kept = settled(trials, objective)
@@ -93,10 +93,10 @@ def slice_figure(
             shared = ax = drawn.add_subplot(rows, 3, number + 1, sharey=shared)
             asked = kept[was_asked(kept[dimension.name])]
             places = _places(ax, dimension, asked, objective)
-            ax.plot(places, asked[objective], "o", color=DOT, markersize=3.5, alpha=0.7)
+            ax.plot(places, asked[objective], "o", color=_DOT, markersize=3.5, alpha=0.7)
             if best in asked.index:
                 at = asked.index.get_loc(best)
-                ax.plot(places[at], asked[objective][best], "o", color=BEST, mfc="none", markersize=10, mew=1.8)
+                ax.plot(places[at], asked[objective][best], "o", color=_BEST, mfc="none", markersize=10, mew=1.8)
             ax.set(
                 title=f"{dimension.name} ({len(asked)} trials)",
                 ylabel="" if number % 3 else f"{objective} ({UNITS[objective]})",
@@ -144,7 +144,7 @@ def _short(text: str, most: int = 14) -> str:
 
 # %% ../../nbs/shadow/07_figures.ipynb #4b7fae3c
 def front_figure(
-    trials: pd.DataFrame,
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
     objectives: Sequence[str],  # at least two
 ) -> Figure:
     "Every pair of objectives against each other, with the front of all of them labelled by turn."
@@ -155,12 +155,12 @@ def front_figure(
         for number, pair in enumerate(pairs):
             x, y = sorted(pair, key=lambda name: OBJECTIVES[name][0] == "maximize")
             ax = drawn.add_subplot(rows, columns, number + 1)
-            ax.plot(kept[x], kept[y], "o", color=DOT, markersize=4, alpha=0.6)
+            ax.plot(kept[x], kept[y], "o", color=_DOT, markersize=4, alpha=0.6)
             on = kept.loc[best].sort_values(x)
-            ax.plot(on[x], on[y], "o", color=BEST, markersize=5)
+            ax.plot(on[x], on[y], "o", color=_BEST, markersize=5)
             if len(objectives) == 2:
                 ax.step(
-                    on[x], on[y], color=BEST, linewidth=1, where="post" if OBJECTIVES[x][0] == "minimize" else "pre"
+                    on[x], on[y], color=_BEST, linewidth=1, where="post" if OBJECTIVES[x][0] == "minimize" else "pre"
                 )
             for name, axis in ((x, "x"), (y, "y")):
                 if kept[name].min() > 0 and kept[name].max() > 8 * kept[name].min():

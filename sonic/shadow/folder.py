@@ -126,9 +126,7 @@ def begin(
     source: str | Path | pd.DataFrame,  # a collection as `open_collection` takes it
     *,
     log: Log | None = None,  # who played what, for warm and cold
-    space: Mapping[str, Any]
-    | Sequence[str]
-    | None = None,  # what is searched, as `make_space` takes it; none: the usual
+    space: Mapping[str, Any] | Sequence[str] | None = None,  # to search, as `make_space` takes it; none: the usual
     storage: str | None = None,  # file or address of the study; none: study.db in the folder
     config: Config | None = None,  # settings; none: the defaults
 ) -> Tuning:
@@ -139,7 +137,9 @@ def begin(
     tracks = open_collection(source).set_index("track_id").sort_index()
     played = {"warm", "cold"}.intersection(objectives)
     if played and log is None:
-        raise SonicError(f"tune.objective={config.tune.objective} needs to know who played what: give a log")
+        raise SonicError(
+            f"tune.objective={config.tune.objective} needs a listening history: give one with --log (log=)"
+        )
     fresh = out / ".search.parquet"  # until it is sure that the folder holds no other study
     try:
         seal = _seal(tracks, log if played else None, config, fresh)
@@ -181,10 +181,7 @@ def _seal(tracks: pd.DataFrame, log: Log | None, config: Config, fresh: Path) ->
         raise SonicError(
             f"the tracks have no column {tune.label} (tune.label); there are {', '.join(columns) or 'none'}"
         )
-    try:
-        seal = seal_tracks(tracks, label=tune.label, share=tune.test, seed=tune.seed) if labelled else None
-    except SonicError as error:
-        raise SonicError(f"{error}; add music, or name another column (tune.label is {tune.label})") from None
+    seal = seal_tracks(tracks, label=tune.label, share=tune.test, seed=tune.seed) if labelled else None
     if log is not None:
         return seal_log(log, list(tracks.index), config=config, seed=tune.seed, beside=seal, out=fresh)[0]
     assert seal is not None  # an objective is about labels or about plays

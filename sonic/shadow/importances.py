@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from sonic.shadow.space import Space
 
 # %% auto #0
-__all__ = ['FEWEST', 'BEST', 'SHUFFLES', 'importances', 'importance_figure']
+__all__ = ['importances', 'importance_figure']
 
 # %% ../../nbs/shadow/07_importances.ipynb #ab8e921a
-FEWEST = 10  # trials: with fewer, nothing is said of a setting
-BEST = "#8f2469"
-SHUFFLES = 19  # a value above all of them comes by chance once in 20
+_FEWEST = 10  # trials: with fewer, nothing is said of a setting
+_BEST = "#8f2469"
+_SHUFFLES = 19  # a value above all of them comes by chance once in 20
 
 
 def importances(
-    trials: pd.DataFrame,
-    objective: str,
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+    objective: str,  # a name of `OBJECTIVES`
     *,
-    space: Space,
+    space: Space,  # of the study
     seed: int = 0,  # of the shuffles
 ) -> pd.DataFrame:  # setting, importance, chance, trials; the most important first, NaN where nothing can be said
-    "How much of what tells the best trials from the others each setting tells alone."
+    "How much of what tells the best trials from the others each setting tells alone: PED-ANOVA (Watanabe, Bansal and Hutter 2023)."
     import pandas as pd
 
     rows, sign = [], -1 if OBJECTIVES[objective][0] == "maximize" else 1
@@ -51,41 +51,46 @@ def importances(
         asked = done[was_asked(done[dimension.name])]
         settings, losses = list(asked[dimension.name]), [sign * float(value) for value in asked[objective]]
         found = chance = np.nan
-        if len(asked) >= FEWEST:
-            rng = np.random.default_rng(seed)
-            found = _explained(dimension, settings, losses)
-            chance = max(
-                _explained(dimension, settings, list(map(float, rng.permutation(losses)))) for _ in range(SHUFFLES)
-            )
+        if len(asked) >= _FEWEST:
+            rng, study = np.random.default_rng(seed), _study_of(dimension, settings)
+            found = _explained(study, dimension, losses)
+            chance = max(_explained(study, dimension, rng.permutation(losses)) for _ in range(_SHUFFLES))
         rows.append((dimension.name, found, chance, len(asked)))
     made = pd.DataFrame(rows, columns=["setting", "importance", "chance", "trials"])
     return made.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 
-def _explained(dimension: Dimension, settings: Sequence[Any], losses: Sequence[float]) -> float:
-    "The share of the variance of being among the best: Optuna gives the variance itself, q (1 - q) at most."
-    name, share = dimension.name, min(max(0.25, 5 / len(losses)), 0.5)
+def _study_of(dimension: Dimension, settings: Sequence[Any]) -> optuna.Study:
+    "A study in memory whose trials have these settings, from number 0 on, and values that are not looked at."
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study()
-    dimension.ask(drawn := study.ask())  # only to learn what it may be, in Optuna's words
-    over, pairs = drawn.distributions, zip(settings, losses, strict=True)
-    study.add_trials([optuna.trial.create_trial(params={name: s}, distributions=over, value=v) for s, v in pairs])
+    dimension.ask(drawn := optuna.create_study().ask())  # only to learn what it may be, in Optuna's words
+    study, over = optuna.create_study(), drawn.distributions
+    asked = ({dimension.name: setting} for setting in settings)
+    study.add_trials([optuna.trial.create_trial(params=each, distributions=over, value=0.0) for each in asked])
+    return study
+
+
+def _explained(study: optuna.Study, dimension: Dimension, losses: Sequence[float] | np.ndarray) -> float:
+    "The share of the variance of being among the best: Optuna gives the variance itself, q (1 - q) at most."
+    share = min(max(0.25, 5 / len(losses)), 0.5)
     judge = PedAnovaImportanceEvaluator(target_quantile=share)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is not normalised is experimental
-        found = get_param_importances(study, evaluator=judge, normalize=False)[name]
-    return min(found / (share * (1 - share)), 1.0)
+        found = get_param_importances(
+            study, evaluator=judge, normalize=False, target=lambda trial: float(losses[trial.number])
+        )
+    return min(found[dimension.name] / (share * (1 - share)), 1.0)
 
 # %% ../../nbs/shadow/07_importances.ipynb #3bea0c65
 def importance_figure(
     found: pd.DataFrame,  # as `importances` gives it
-    objective: str,
+    objective: str,  # that they were found for
 ) -> Figure:
     "How important each setting is, and what chance gives."
     told = found[found["importance"].notna()].iloc[::-1]
     with empty_figure(8.4, 1.4 + 0.27 * max(len(told), 1)) as drawn:
         ax = drawn.add_subplot()
-        colours = [BEST if real else "#c3bec9" for real in told["importance"] > told["chance"]]
+        colours = [_BEST if real else "#c3bec9" for real in told["importance"] > told["chance"]]
         ax.barh(range(len(told)), told["importance"], color=colours, height=0.62)
         most = min(1.0, 1.15 * max(told[["importance", "chance"]].max().max(), 0.1)) if len(told) else 1.0
         label = "what chance reaches one time in twenty"
@@ -94,7 +99,7 @@ def importance_figure(
         ax.set(xlim=(0, most), title=f"What tells the best trials by {objective} from the others")
         ax.set_xlabel("share that the setting tells alone (PED-ANOVA, from 0 to 1)")
         if not len(told):
-            ax.text(0.5, 0.5, f"fewer than {FEWEST} trials: nothing can be said", ha="center", transform=ax.transAxes)
+            ax.text(0.5, 0.5, f"fewer than {_FEWEST} trials: nothing can be said", ha="center", transform=ax.transAxes)
         ax.grid(axis="x", alpha=0.25)
         drawn.legend(loc="outside lower center", frameon=False)
     return drawn

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..config import Config
 from ..rouge.metrics import rank_metrics
-from ..rouge.plays import for_users, without
+from ..rouge.plays import for_users, places_of, without
 from ..rouge.recommender import Recommender, Sound, hear
 from ..rouge.registry import make_recommender
 from ..rouge.splits import Split as LogSplit
@@ -73,7 +73,7 @@ def genre_splits(
     label: str,  # column of the classes
     count: int,  # splits
     share: float = 0.25,  # of the tracks of each class that are asked about
-) -> list[Split]:
+) -> list[Split]:  # as many as `count`
     "Splits with no artist on both sides, seeded 0, 1, 2 and so on."
     return [split_tracks(tracks, label=label, share=share, seed=seed, rare="leave") for seed in range(count)]
 
@@ -86,7 +86,7 @@ def told_labels(
     names: pd.Series,  # label of each track that teaches, by track_id
     groups: pd.Series,  # number of each track's group, by track_id
     config: Config | None = None,  # of which `genres.probe` is read; none: the defaults
-    seed: int = 0,
+    seed: int = 0,  # of the probe
 ) -> np.ndarray:  # text, shape (ask,): what each track was taken for; empty without a vector
     "What labels are told from vectors, after learning from some of them."
     there = set(table.ids)
@@ -100,12 +100,12 @@ def told_labels(
 
 
 def macro_f1(
-    truth: Sequence[str] | np.ndarray,  # one a track
-    taken: Sequence[str] | np.ndarray,  # what each was taken for; empty: nothing
+    truth: Sequence[str] | np.ndarray,  # text, shape (tracks,): what each track is
+    taken: Sequence[str] | np.ndarray,  # text, shape (tracks,): what each was taken for; empty: nothing
     *,
     classes: Sequence[str] | None = None,  # that count; none: those in `truth`
-) -> float:
-    "The mean F1 of all classes."
+) -> float:  # from 0 to 1
+    "The mean F1 of all classes, as scikit-learn counts it."
     from sklearn.metrics import f1_score
 
     classes = sorted(set(truth)) if classes is None else list(classes)
@@ -114,7 +114,7 @@ def macro_f1(
 
 def genre(
     table: Table,  # without the tracks that failed
-    splits: Sequence[Split],
+    splits: Sequence[Split],  # as `genre_splits` gives them
     names: pd.Series,  # label of each track, by track_id
     *,
     only: Collection[str] | None = None,  # tracks that take part; none: all
@@ -132,7 +132,11 @@ def genre(
 Fit = Callable[[Recommender, LogSplit, Sound | None], Recommender]  # teaches a recommender, and gives it back
 
 
-def taught(made: Recommender, split: LogSplit, sound: Sound | None) -> Recommender:
+def taught(
+    made: Recommender,  # that has learned nothing yet
+    split: LogSplit,  # whose `train` teaches
+    sound: Sound | None,  # of the split's tracks; none: it does not hear
+) -> Recommender:
     "A recommender that has learned from a split."
     return made.fit(split.train, sound=sound)
 
@@ -145,30 +149,31 @@ def recommendation(
     k: int,  # recommended tracks
     config: Config | None = None,  # of which `recommend`, `sequence` and `neighbours` are read; none: the defaults
     seed: int = 0,  # of the first split, the next has the next
-    fit: Fit = taught,
+    fit: Fit = taught,  # how recommenders learn
 ) -> dict[str, np.ndarray]:  # by task: float64, shape (splits, users), between 0 and 1; NaN where a user is not asked
     "NDCG of each listener. Raises `SonicError` if nobody can be asked."
     config = config or Config()
     users = sorted({user for split in splits for user in split.train.users})
-    places = {user: place for place, user in enumerate(users)}
     found = {task: np.full((len(splits), len(users)), np.nan) for task in tasks}
     for row, split in enumerate(splits):
         made = make_recommender(config=config, seed=seed + row)
         if made.hears and table is None:
-            raise SonicError(f"recommend.kind={config.recommend.kind} needs the vectors of the tracks")
+            raise SonicError(
+                f"recommend.kind={config.recommend.kind} needs the vectors of the tracks: give an embedding table, or choose another recommender"
+            )
         sound = hear(table, split.train.tracks, config=config) if table is not None and made.hears else None
         made = fit(made, split, sound)
         for name in tasks:
             task = split.task(name)
             lists = made.recommend(task.history, k, exclude=task.exclude, where=task.where)
             values = rank_metrics(lists.columns, task.targets, cuts=[k])["ndcg", k]
-            found[name][row, [places[user] for user in task.history.users]] = values
+            found[name][row, places_of(task.history.users, users)] = values
     return found
 
 # %% ../../nbs/shadow/02_judges.ipynb #40d06b7d
 def unit_mean(
     values: np.ndarray,  # shape (tracks,), (splits,) or (splits, users): NaN where nobody was asked
-) -> float:
+) -> float:  # in the unit of the values
     "The mean over tracks or splits; over listeners, each counts once, however often they were asked."
     values = np.atleast_2d(values)
     asked = ~np.isnan(values).all(axis=0)
@@ -176,11 +181,11 @@ def unit_mean(
 
 # %% ../../nbs/shadow/02_judges.ipynb #58a3234e
 def some_of(
-    ids: Sequence[str],
+    ids: Sequence[str],  # each once
     labels: Sequence[str] | None = None,  # one an id, each of which keeps its share; none: there are none
     *,
     share: float,  # of the ids of each label, rounded up, and at least two where there are two
-    seed: int = 0,
+    seed: int = 0,  # of which are chosen
 ) -> list[str]:  # sorted
     "A part of some ids; a larger share holds all that a smaller one does."
     chosen: list[str] = []
@@ -193,7 +198,7 @@ def some_of(
 
 # %% ../../nbs/shadow/02_judges.ipynb #68f36ce5
 def some_users(
-    split: LogSplit,
+    split: LogSplit,  # of a log
     users: Collection[str],  # who stays
 ) -> LogSplit:
     "The split of fewer listeners."

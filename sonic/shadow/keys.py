@@ -8,40 +8,31 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/shadow/k
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from dataclasses import asdict
 from functools import cached_property, lru_cache
 from typing import Any
 
 from ..config import Config, setting_names
 from ..cream.recipe import RENDERER
+from ..cream.views import VIEWS
 from ..files import file_stamp
 from .cache import key_of
-from .reads import drawing_reads, view_reads
+from .reads import drawing_reads, embedder_reads, values_of, view_reads
 from ..tails.embedder import Embedder
 from ..tails.looker import Looker
-from ..tails.registry import EMBEDDERS, make_embedder
+from ..tails.registry import embedder_entry, make_embedder
 
 # %% auto #0
-__all__ = ['values_of', 'embedder_of', 'own_settings', 'file_hash', 'Keys']
-
-# %% ../../nbs/shadow/01_keys.ipynb #02952cb3
-def values_of(
-    config: Config,
-    names: Collection[str],  # dotted
-) -> dict[str, Any]:  # by dotted name
-    "Some settings as plain values."
-    tables, parts = config.model_dump(), (name.split(".") for name in sorted(names))
-    return {f"{section}.{key}": tables[section][key] for section, key in parts}
+__all__ = ['embedder_of', 'own_settings', 'file_hash', 'Keys']
 
 # %% ../../nbs/shadow/01_keys.ipynb #8448e583
 def embedder_of(
     name: str,  # a key of `EMBEDDERS`
     *,
-    config: Config,
+    config: Config,  # settings, of which the embedder sees its own
 ) -> Embedder:
     "An embedder of this process, on its processor."
-    sections = sorted({each.partition(".")[0] for each in EMBEDDERS[name].settings})
+    sections = sorted({each.partition(".")[0] for each in embedder_entry(name).settings})
     return _made(name, Config().replace(**config.model_dump(include=set(sections))))
 
 
@@ -53,7 +44,7 @@ def _made(name: str, config: Config) -> Embedder:
 def own_settings(
     name: str,  # a key of `EMBEDDERS`
     *,
-    config: Config,
+    config: Config,  # settings
 ) -> dict[str, Any]:  # by dotted name
     "The settings that are an embedder's own; weights are known by their hash, not by where they lie."
     own = {"sonic": "network"}.get(name, name)
@@ -69,7 +60,7 @@ def _hash(path: str, size: int, modified: int) -> str:
 
 
 def file_hash(
-    path: str,
+    path: str,  # of this machine
 ) -> str:  # SHA-256
     "What a file holds, read once a process as long as it does not change. Raises `OSError` if it is not there."
     stamp = file_stamp(path)
@@ -80,8 +71,17 @@ class Keys:
     "What the stages of one track are made of, for one embedder."
 
     def __init__(self, path: str, name: str, config: Config):
-        self.path, self.name, self.config = path, name, config  # of the file; a key of `EMBEDDERS`
+        self.path, self.name, self.config = path, name, config  # of the file; of an embedder
+        if (entry := embedder_entry(name)).package:  # which sees no other settings, nor do the views it looks at
+            self.config = config.only(entry.settings)
         self.embedder = embedder_of(name, config=config)
+
+    @cached_property
+    def brought(self) -> dict[str, Any]:
+        "The package that brings the embedder, and all that it reads: nobody here knows in which stage. Of one of ours, nothing."
+        if not (package := embedder_entry(self.name).package):
+            return {}
+        return {"package": package, "reads": values_of(self.config, embedder_reads(self.name, self.config))}
 
     @cached_property
     def sound_facts(self) -> dict[str, Any]:
@@ -96,18 +96,25 @@ class Keys:
         made = {"sound": key_of("decode", self.sound_facts), "renderer": RENDERER}
         return made | {name: terms[name] for name in names}
 
-    def view_facts(self, view: str) -> dict[str, Any]:
+    def view_facts(
+        self,
+        view: str,  # mel, chroma, fft or tempogram
+    ) -> dict[str, Any]:  # JSON, as `key_of` takes it
+        "What the windows of a view are made of."
+        if view not in VIEWS:
+            return self.window_facts | {"view": view} | self.brought
         return self.window_facts | {"view": view, "settings": values_of(self.config, view_reads(view, self.config))}
 
     @cached_property
     def picture_facts(self) -> dict[str, Any]:
         terms = asdict(self.embedder.contract)
-        facts = {name: terms[name] for name in ("name", "version", "shape", "dtype")}
+        facts = {name: terms[name] for name in ("name", "version", "shape", "dtype")} | self.brought
         if not isinstance(self.embedder, Looker):
             return facts | {"windows": self.window_facts}
         seen = {view: key_of("views", self.view_facts(view)) for view in self.embedder.looks}
         drawn = self.embedder.contract.dtype == "uint8"  # else statistics of the views
-        read = {each for view in seen for each in drawing_reads(view, self.config, drawn=drawn)}
+        ours = [view for view in seen if view in VIEWS]
+        read = {each for view in ours for each in drawing_reads(view, self.config, drawn=drawn)}
         return facts | {"views": seen, "settings": values_of(self.config, read)}
 
     @cached_property

@@ -52,11 +52,27 @@ class Listener(Protocol):
     "What listens to tracks under a configuration, such as a `Chain`."
 
     @property
-    def tracks(self) -> pd.DataFrame: ...  # a row a track, indexed by track_id: labels
+    def tracks(self) -> pd.DataFrame:  # a row a track, indexed by track_id: labels
+        "All that may be listened to."
+        ...
 
-    def table(self, ids: Sequence[str], *, config: Config) -> Table: ...  # without the tracks that failed
+    def table(
+        self,
+        ids: Sequence[str],  # tracks
+        *,
+        config: Config,  # settings of a trial
+    ) -> Table:  # in the order of the ids, without the tracks that failed
+        "The vectors of some tracks."
+        ...
 
-    def price(self, ids: Sequence[str], *, config: Config) -> Any: ...  # seconds, bytes, memory of a track
+    def price(
+        self,
+        ids: Sequence[str],  # tracks
+        *,
+        config: Config,  # settings of a trial
+    ) -> Any:  # with seconds, bytes and memory, as a `Price` has them
+        "What a track costs on average."
+        ...
 
 # %% ../../nbs/shadow/03_objectives.ipynb #2f411b97
 _LABELLED, _PLAYED, _COSTS = {"similarity", "genre"}, {"warm", "cold"}, ("seconds", "bytes", "memory")
@@ -78,7 +94,7 @@ class Problem:
     def __post_init__(self) -> None:
         check_objectives(",".join(self.objectives))
         if asked := [name for name in self.objectives if name in _PLAYED and self.log is None]:
-            raise SonicError(f"tune.objective={asked[0]} needs a listening history")
+            raise SonicError(f"tune.objective={asked[0]} needs a listening history: give one with --log (log=)")
         if self.log and (self.log.span[1] >= self.seal.begins or {*self.log.tracks()}.intersection(self.seal.test)):
             raise SonicError("the log holds what is sealed; give the one of seal_log or search_log")
 
@@ -125,7 +141,7 @@ class Problem:
 
     def heard(
         self,
-        config: Config,
+        config: Config,  # settings of a trial
         *,
         objectives: Sequence[str],  # that count now
         step: int | None = None,  # from 1 on; none: the last
@@ -138,12 +154,12 @@ class Problem:
 
     def units(
         self,
-        config: Config,
+        config: Config,  # settings of a trial
         table: Table | None,  # of the tracks that are `heard`
         *,
         objectives: Sequence[str],  # that count now
         step: int | None = None,  # from 1 on; none: the last
-    ) -> tuple[dict[str, np.ndarray], float | None]:  # by objective, and the skew of neighbours where known
+    ) -> tuple[dict[str, np.ndarray], float | None]:  # float64, shapes as said; and the skew of neighbours
         "Benefits for each of (tracks,), (splits,) or (splits, users), NaN for who is not asked."
         found: dict[str, np.ndarray] = {}
         skew = None

@@ -40,9 +40,7 @@ def _row(turn: int, trial: FrozenTrial, names: Sequence[str], objectives: Sequen
 
 def read_trials(
     study: optuna.Study,  # made by `run_study`
-) -> (
-    pd.DataFrame
-):  # index turn; number, state, reason, feasible, objectives, wall (s), begun, worker, hits, misses, facts, settings
+) -> pd.DataFrame:  # by turn: number, state, reason, feasible, objectives, wall (s), hits, misses, facts, settings
     "What was tried, and what came of it."
     import pandas as pd
 

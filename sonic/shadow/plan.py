@@ -8,6 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/shadow/p
 from __future__ import annotations
 
 import json
+import re
 import time
 import warnings
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from .result import OBJECTIVES
 from .space import Space
 
 # %% auto #0
-__all__ = ['Plan', 'differences', 'join_study', 'load_plan']
+__all__ = ['Plan', 'join_study']
 
 # %% ../../nbs/shadow/05_plan.ipynb #7c4df970
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Plan:
         default_factory=dict
     )  # JSON: what the search is about, such as a hash of its tracks
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:  # JSON
         "All of it as plain values."
         told = {**self.__dict__, "space": self.space.to_json(), "data": dict(self.data)}
         return json.loads(json.dumps(told))
@@ -57,7 +58,7 @@ class Plan:
         return cls(**{**told, "objectives": tuple(told["objectives"]), "space": Space.from_json(told["space"])})
 
 # %% ../../nbs/shadow/05_plan.ipynb #8e7e4b21
-_FREE = ("space.base.tune.trials", "space.base.tune.cache")  # may change while a study goes on
+_FREE = re.compile(r"space\.base\.(tune\.(trials|cache)|limits\..+)")  # settings that may change while a study goes on
 
 
 def _leaves(told: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -68,9 +69,9 @@ def _leaves(told: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
-def differences(
-    was: Plan,
-    now: Plan,
+def _differences(
+    was: Plan,  # of the study that is there
+    now: Plan,  # of whoever wants to join
 ) -> list[str]:  # empty: the same study
     "What differs, in words."
     tables = []
@@ -79,16 +80,16 @@ def differences(
         told["space"]["dimensions"] = {each.name: str(each) for each in plan.space.dimensions}
         tables.append(_leaves(told))
     old, new = tables
-    names = [name for name in (old | new) if name not in _FREE and old.get(name) != new.get(name)]
+    names = [name for name in (old | new) if not _FREE.fullmatch(name) and old.get(name) != new.get(name)]
     return [f"{name} was {old.get(name, 'absent')} and is {new.get(name, 'absent')}" for name in names]
 
 # %% ../../nbs/shadow/05_plan.ipynb #a3f404f5
 def join_study(
     storage: BaseStorage,  # of `open_storage`
-    plan: Plan,
+    plan: Plan,  # of whoever wants to join
     *,
     wait: float = 10.0,  # s, for whoever is making the study at this moment
-) -> optuna.Study:
+) -> optuna.Study:  # of that name in the storage, and marked with the plan
     "The study of that name, made if it is not there. Raises `SonicError` if it is another one."
     check_pruning(plan.pruning, plan.objectives)
     ways = [OBJECTIVES[name][0] for name in plan.objectives]
@@ -104,7 +105,7 @@ def join_study(
         if not first and study.get_trials(deepcopy=False):
             raise SonicError(f"the study {plan.name} there was not made by SONIC; give this one another name")
         _inscribe(study, plan)
-    if different := differences(load_plan(study), plan):
+    if different := _differences(Plan.from_json(study.user_attrs["plan"]), plan):
         more = f" (and {len(different) - 3} more)" if len(different) > 3 else ""
         told = "; ".join(different[:3]) + more
         raise SonicError(
@@ -120,12 +121,3 @@ def _inscribe(study: optuna.Study, plan: Plan) -> None:
         study.set_metric_names(list(plan.objectives))
     study.set_user_attr("optuna", optuna.__version__)  # another version may draw other numbers
     study.set_user_attr("plan", plan.to_json())
-
-
-def load_plan(
-    study: optuna.Study,
-) -> Plan:
-    "What a study is. Raises `SonicError` if it was not made here."
-    if "plan" not in study.user_attrs:
-        raise SonicError(f"the study {study.study_name} was not made by SONIC")
-    return Plan.from_json(study.user_attrs["plan"])

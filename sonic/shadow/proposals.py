@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from ..config import Config
 from ..sections import SonicError
+from .reads import values_of
 from .result import OBJECTIVES
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ def _make_study(
     steps: int,
 ) -> optuna.Study:
     "A study in memory that has seen the history, and whose next trial has the turn as its number."
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # that a study was made in memory is no news
     mixed = int(np.random.SeedSequence([seed, turn]).generate_state(1)[0])
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line for each study in memory helps nobody
     with warnings.catch_warnings():
@@ -102,7 +102,7 @@ class Proposal:
         self.trial.report(value, step)
         return step < self.steps and self.trial.should_prune()
 
-    def rungs(self) -> dict[str, float]:
+    def rungs(self) -> dict[str, float]:  # by Optuna's name for each
         "The marks that Hyperband left on this trial, to be remembered with it."
         marks = self.trial.study.trials[self.turn].system_attrs
         return {name: value for name, value in marks.items() if name.startswith("completed_rung_")}
@@ -110,10 +110,9 @@ class Proposal:
 
 def _defaults(space: Space) -> dict[str, Any]:  # by dotted name
     "The settings that are there already, as far as they lie in the space."
-    tables, found = space.base.model_dump(), {}
+    known, found = values_of(space.base, [each.name for each in space.dimensions]), {}
     for each in space.dimensions:
-        section, _, key = each.name.partition(".")
-        value = tables[section][key]
+        value = known[each.name]
         inside = each.low is not None and each.high is not None and value is not None and each.low <= value <= each.high
         if value in each.choices or inside:
             found[each.name] = value
@@ -121,15 +120,15 @@ def _defaults(space: Space) -> dict[str, Any]:  # by dotted name
 
 
 def propose(
-    space: Space,
+    space: Space,  # of the study
     *,
-    seed: int,
+    seed: int,  # of the study
     turn: int,  # from 0 on
     batch: int,  # turns that are chosen from what the batches before them gave
     history: Sequence[FrozenTrial],  # the turns of the batches before, in order of turn
-    objectives: Sequence[str],
-    sampler: Literal["tpe", "random"] = "tpe",
-    pruning: Literal["none", "hyperband"] = "none",
+    objectives: Sequence[str],  # names of `OBJECTIVES`
+    sampler: Literal["tpe", "random"] = "tpe",  # of Optuna
+    pruning: Literal["none", "hyperband"] = "none",  # by the values that are reported on the way
     steps: int = 1,  # growing subsets that a trial is judged by
 ) -> Proposal:
     "The settings of a turn: a pure function of its arguments."
@@ -148,8 +147,8 @@ def propose(
 
 
 def check_pruning(
-    pruning: str,
-    objectives: Sequence[str],
+    pruning: str,  # none, or hyperband
+    objectives: Sequence[str],  # names of `OBJECTIVES`
 ) -> None:
     "Raises `SonicError` if several objectives are to be pruned by."
     if pruning != "none" and len(objectives) > 1:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import cache
+from typing import Any
 
 from ..config import Config, setting_names
 from ..cream.views import VIEWS
-from ..rouge.registry import RECOMMENDERS, recommender_class
-from ..tails.registry import EMBEDDERS
+from ..rouge.registry import recommender_class, recommender_entry
+from ..tails.registry import EMBEDDERS, embedder_entry
 from ..tails.together import embedder_names
 
 # %% auto #0
-__all__ = ['DECIDERS', 'view_reads', 'drawing_reads', 'embedder_reads', 'recommender_reads', 'read_settings']
+__all__ = ['DECIDERS', 'view_reads', 'drawing_reads', 'embedder_reads', 'recommender_reads', 'read_settings', 'values_of']
 
 # %% ../../nbs/shadow/00_reads.ipynb #19ada921
 @cache
@@ -32,7 +33,7 @@ _TEMPI = frozenset({"tempogram.bpm_min", "tempogram.bpm_max"})
 
 def view_reads(
     view: str,  # mel, chroma, fft or tempogram
-    config: Config,
+    config: Config,  # settings, of which the kind of view may decide
 ) -> frozenset[str]:  # dotted
     "What a view reads, beyond the sound."
     if view == "mel":
@@ -46,7 +47,7 @@ def view_reads(
 
 def drawing_reads(
     view: str,  # mel, chroma, fft or tempogram
-    config: Config,
+    config: Config,  # settings, of which axes and units decide
     *,
     drawn: bool,  # whether it becomes a picture; else statistics
 ) -> frozenset[str]:  # dotted
@@ -71,7 +72,7 @@ def _seen(view: str, config: Config, *, drawn: bool) -> frozenset[str]:
 
 def embedder_reads(
     name: str,  # a key of `EMBEDDERS`
-    config: Config,
+    config: Config,  # settings, of which `vision.view` and the kinds of views decide
 ) -> frozenset[str]:  # dotted
     "What the vectors of an embedder depend on."
     read, rate = frozenset({"audio.offset", "audio.duration"}), {"audio.sample_rate"}
@@ -83,7 +84,7 @@ def embedder_reads(
         return read | rate | _seen(config.vision.view, config, drawn=True) | (_all("vision") - _FETCHED)
     if name == "sonic":
         return read | {"network.weights", "network.layer", "network.stride"}
-    return read | (_all(*EMBEDDERS[name].settings) - _FETCHED)
+    return read | (_all(*embedder_entry(name).settings) - _FETCHED)
 
 # %% ../../nbs/shadow/00_reads.ipynb #7add3b8e
 def _space_reads(config: Config) -> set[str]:
@@ -93,7 +94,8 @@ def _space_reads(config: Config) -> set[str]:
     if config.neighbours.whiten is not None:
         return read
     parts = (names if len(names) > 1 else []) + (list(VIEWS) if "views" in names else [])
-    return read | {"neighbours.centre"} | {f"fuse.{part}" for part in parts}
+    weights = {f"fuse.{part}" for part in parts}.intersection(setting_names())  # others count 1
+    return read | {"neighbours.centre"} | weights
 
 # %% ../../nbs/shadow/00_reads.ipynb #5d493977
 _UNREAD = {
@@ -102,13 +104,15 @@ _UNREAD = {
 }
 
 
-def recommender_reads(config: Config) -> frozenset[str]:  # dotted
+def recommender_reads(
+    config: Config,  # settings, of which `recommend.kind` and `recommend.base` decide
+) -> frozenset[str]:  # dotted
     "What the recommender of `recommend.kind` depends on, beyond plays and vectors."
     kind, base = config.recommend.kind, config.recommend.base
-    read = _all("recommend.kind", *RECOMMENDERS[kind].settings) - _UNREAD.get(kind, set())
+    read = _all("recommend.kind", *recommender_entry(kind).settings) - _UNREAD.get(kind, set())
     if kind == "hybrid":
         return _all(
-            "recommend.kind", "recommend.base", "recommend.ridge", "recommend.trust", *RECOMMENDERS[base].settings
+            "recommend.kind", "recommend.base", "recommend.ridge", "recommend.trust", *recommender_entry(base).settings
         )
     return read
 
@@ -120,7 +124,7 @@ DECIDERS = (  # settings that decide which others are read, each before those th
 
 
 def read_settings(
-    config: Config,
+    config: Config,  # settings, of which `DECIDERS` decide
     objectives: Collection[str],  # similarity, genre, warm, cold; seconds, bytes, memory
 ) -> frozenset[str]:  # dotted
     "The settings that the chain reads under this configuration, and no others. Raises `SonicError` for an embedder that is not there."
@@ -140,3 +144,12 @@ def read_settings(
     if hears:
         read |= {"embed.with"}.union(*(embedder_reads(name, config) for name in embedder_names(config.embed.with_)))
     return frozenset(read)
+
+# %% ../../nbs/shadow/00_reads.ipynb #6bb195bb
+def values_of(
+    config: Config,  # settings
+    names: Collection[str],  # dotted
+) -> dict[str, Any]:  # by dotted name
+    "Some settings as plain values."
+    tables, parts = config.model_dump(), (name.split(".") for name in sorted(names))
+    return {f"{section}.{key}": tables[section][key] for section, key in parts}

@@ -19,13 +19,13 @@ from .. import __version__
 from ..config import Config
 from ..rouge.plays import Plays
 from ..rouge.recommender import Recommender, Sound
+from ..rouge.registry import recommender_entry
 from ..rouge.splits import Split
 from .cache import Cache
 from .chain import Chain
 from .judges import Fit
-from .keys import values_of
 from .objectives import Problem
-from .reads import read_settings, recommender_reads
+from .reads import read_settings, recommender_reads, values_of
 from .result import Report, Result
 
 # %% auto #0
@@ -46,8 +46,14 @@ def _digest(thing: Plays | Sound) -> str:
     return found.hexdigest()
 
 
+def _package(config: Config) -> dict[str, str]:
+    "The package that brings the recommender, and its version; of one of ours, nothing."
+    package = recommender_entry(config.recommend.kind).package
+    return {"package": package} if package else {}
+
+
 def remembered_fit(
-    cache: Cache,
+    cache: Cache,  # of what was learned before
 ) -> Fit:
     "Learning that is done once for each split, recommender and sound."
 
@@ -59,7 +65,7 @@ def remembered_fit(
             made.fit(split.train, sound=sound)
             return dict(made.state), {}
 
-        entry = cache.fetch("models", facts | {"settings": settings}, learn)
+        entry = cache.fetch("models", facts | {"settings": settings} | _package(made.config), learn)
         made.tracks, made.state = list(split.train.tracks), dict(entry.arrays)
         return made
 
@@ -114,5 +120,5 @@ class Remembered:
         judge = problem.judge.model_dump(include={"bench", "genres"})
         tune = problem.tune.model_dump(exclude={"trials", "cache", "batch", "sampler", "test"})
         vectors = self.chain.key(heard, config=config) if heard else None
-        known = {"data": dict(self.data), "sonic": __version__}
+        known = {"data": dict(self.data), "sonic": __version__} | (_package(config) if "recommend.kind" in read else {})
         return {"settings": read, "vectors": vectors, "judge": judge, "tune": tune, **known}

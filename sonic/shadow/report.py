@@ -11,12 +11,10 @@ import base64
 import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ..config import Config
-from ..configfile import config_text
 from ..cream.audio import Clip
 from ..cream.page import STYLE
 from ..files import save_file
@@ -35,7 +33,7 @@ from sonic.shadow.told import (
     seal_line,
     settings_table,
 )
-from .trials import UNITS, extremes, number_text, setting_text, value_text, wall_seconds
+from .trials import UNITS, extremes, number_text, setting_text, state_text, value_text, wall_seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,15 +42,7 @@ if TYPE_CHECKING:
     from sonic.shadow.space import Space
 
 # %% auto #0
-__all__ = ['best_toml', 'write_report']
-
-# %% ../../nbs/shadow/08_report.ipynb #11cb4f27
-def best_toml(
-    config: Config,
-    facts: Mapping[str, Any],  # what made it: study, turn, versions; none is left out: TOML has no word for it
-) -> str:
-    "A configuration as a `sonic.toml`."
-    return config_text(config, recipe={name: fact for name, fact in facts.items() if fact is not None})
+__all__ = ['write_report']
 
 # %% ../../nbs/shadow/08_report.ipynb #91c22103
 _LOOK = """
@@ -119,8 +109,12 @@ def _trials_html(trials: pd.DataFrame, objectives: Sequence[str], space: Space) 
     turn: Any
     for turn, seconds in wall_seconds(trials).items():
         row, asked = trials.loc[turn], params_of(trials, turn, space=space)
-        state = row["state"] + ("" if row["feasible"] or row["state"] != "done" else ", passes a limit")
-        cells = [_cell(turn), _cell(state), *(_cell(row[name]) for name in objectives), _cell(round(seconds, 2))]
+        cells = [
+            _cell(turn),
+            _cell(state_text(row)),
+            *(_cell(row[name]) for name in objectives),
+            _cell(round(seconds, 2)),
+        ]
         cells += [
             _cell(asked[name], setting_text(name, asked[name])) if name in asked else _cell("") for name in settings
         ]
@@ -139,14 +133,14 @@ def _cell(value: Any, text: str | None = None) -> str:
 def write_report(
     path: str | os.PathLike[str],  # .html
     *,
-    title: str,
+    title: str,  # of the page
     lead: str,  # what was searched and on what, in a sentence or two
     trials: pd.DataFrame,  # as `read_trials` gives it
-    space: Space,
+    space: Space,  # of the study
     objectives: Sequence[str],  # the first one says which trial is the best
     importances: pd.DataFrame | None = None,  # for the first objective
     comparison: pd.DataFrame | None = None,  # with the defaults, on what was sealed
-    openings: Sequence[Opening] = (),
+    openings: Sequence[Opening] = (),  # of the sealed test
     clip: Clip | None = None,  # a track to draw under the best, the median and the worst trial
     notes: Sequence[str] = (),  # how it was measured, a sentence each
 ) -> None:

@@ -31,14 +31,16 @@ OBJECTIVES: dict[str, tuple[Literal["maximize", "minimize"], str]] = {
 
 def check_objectives(
     text: str,  # names with commas between: "similarity,seconds"
-) -> list[str]:
+) -> list[str]:  # in the order of the text
     "The objectives that are named, each once. Raises `SonicError` for one that is not there, or costs alone."
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
         if name not in OBJECTIVES:
             raise SonicError(f"tune.objective={name} must be one of {', '.join(OBJECTIVES)}")
     if not any(OBJECTIVES[name][0] == "maximize" for name in names):
-        raise SonicError(f"tune.objective={text} names no benefit: the cheapest is to do nothing; add similarity, say")
+        raise SonicError(
+            f"tune.objective={text} names no benefit, and what costs least is to do nothing: add one, such as similarity"
+        )
     return names
 
 # %% ../../nbs/shadow/00_result.ipynb #a5edeba8

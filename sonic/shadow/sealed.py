@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Config, fingerprint
 from ..files import save_file
-from ..rouge.log import Log, collect_log, open_log
-from ..rouge.rows import write_rows
+from ..rouge.log import Log, collect_log
 from ..rouge.splits import split_log
 from ..sections import SonicError
 from ..tails.groups import by_id, label_of
@@ -61,7 +60,7 @@ def seal_tracks(
     *,
     label: str = "genre",  # column that tells which tracks belong together
     share: float = 0.3,  # of the tracks of each label that are sealed
-    seed: int = 0,
+    seed: int = 0,  # of which tracks are sealed
 ) -> Seal:
     "Seal a share of the tracks of each label. Raises `SonicError` if too few are left on a side."
     tracks = by_id(tracks)
@@ -73,7 +72,7 @@ def seal_tracks(
             few = ", ".join(f"{name} {count}" for name, count in counts.items())
             raise SonicError(
                 f"the {side} side has too few tracks by {label} ({few}): two labels with two tracks each are needed; "
-                f"add music, or change tune.test={share:g}"
+                f"add music, change tune.test={share:g}, or name another column (tune.label={label})"
             )
     left = split.left_out.value_counts()
     why = f"left out: {', '.join(f'{count} tracks ({reason})' for reason, count in left.items())}" if len(left) else ""
@@ -81,19 +80,16 @@ def seal_tracks(
 
 # %% ../../nbs/shadow/02_sealed.ipynb #25bda7c6
 def search_log(
-    log: Log,
-    seal: Seal,
+    log: Log,  # the whole of it
+    seal: Seal,  # of the log's tracks
     *,
     out: str | os.PathLike[str] | None = None,  # .parquet; none: the rows that are left are held in memory
 ) -> Log:
     "The log without what is sealed. Raises `SonicError` if nothing is left."
     notes = [f"of {len(log):,} rows, those before the test began and of tracks that are not sealed"]
-    rows = _unsealed(log, seal)
-    if out is not None:
-        write_rows(rows, out, notes=notes)
-    found = collect_log(rows, notes=notes) if out is None else open_log(out)
+    found = collect_log(_unsealed(log, seal), notes=notes, out=out)
     if not len(found):
-        raise SonicError("nothing is left of the log for the search; see bench.test")
+        raise SonicError("nothing is left of the log for the search; make bench.test shorter")
     return found
 
 
@@ -110,7 +106,7 @@ def _unsealed(log: Log, seal: Seal) -> Iterator[pyarrow.RecordBatch]:
 
 # %% ../../nbs/shadow/02_sealed.ipynb #35236e33
 def seal_log(
-    log: Log,
+    log: Log,  # with times
     tracks: Sequence[str],  # ids: the catalogue, such as the tracks of a collection
     *,
     config: Config | None = None,  # of which `bench` is read; none: the defaults
@@ -127,14 +123,14 @@ def seal_log(
     test = cold | set(beside.test if beside else ())
     search = tuple(key for key in ids if key not in test)
     if not search:
-        raise SonicError("every track of the log is sealed; see bench.cold, tune.test")
+        raise SonicError("every track of the log is sealed; make bench.cold or tune.test smaller")
     note = f"plays from {datetime.fromtimestamp(split.begins, UTC):%Y-%m-%d} on are sealed, and {len(cold)} tracks of which nothing teaches"
     seal = Seal(search, tuple(sorted(test)), split.begins, ". ".join([*([beside.note] if beside else []), note]))
     return seal, search_log(log, seal, out=out)
 
 # %% ../../nbs/shadow/02_sealed.ipynb #23892b41
 def save_seal(
-    seal: Seal,
+    seal: Seal,  # to be kept with the study
     path: str | os.PathLike[str],  # .json; its folder is made if need be
 ) -> None:
     "Write a seal whole or not at all."
@@ -175,7 +171,7 @@ class Opened:
 
 
 def open_test(
-    seal: Seal,
+    seal: Seal,  # of the tracks that are to be tested on
     path: str | os.PathLike[str],  # file to which the opening is added, a line of JSON; its folder is made if need be
     *,
     configs: Mapping[str, Config],  # that are to be tested, by name
@@ -199,7 +195,7 @@ def open_test(
 def openings(
     path: str | os.PathLike[str],  # of the file that `open_test` adds to
 ) -> list[Opening]:  # the oldest first; none if the file is not there
-    "How often the test was opened, and by whom."
+    "How often the test was opened, and by whom. Raises `SonicError` if the file holds something else."
     if not Path(path).exists():
         return []
     try:

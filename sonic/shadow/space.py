@@ -16,18 +16,16 @@ from ..config import Config, make_config
 from ..configfile import read_toml
 from ..sections import SonicError
 from .dimension import Dimension, make_dimension, say
-from .reads import DECIDERS, read_settings
+from .reads import DECIDERS, read_settings, values_of
 from .result import check_objectives
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 # %% auto #0
-__all__ = ['Space', 'make_space', 'default_space', 'read_space', 'Dimension']
+__all__ = ['Space', 'make_space', 'default_space', 'read_space']
 
 # %% ../../nbs/shadow/01_space.ipynb #8f020ce0
-_all_ = ["Dimension"]  # to be found here too
-
 _Branch = tuple[dict[str, Any], frozenset[str]]  # what was decided, by name, and which settings are read then
 
 
@@ -72,7 +70,10 @@ class Space:
     base: Config  # all other settings
     objectives: tuple[str, ...]
 
-    def ask(self, trial: BaseTrial) -> Config:
+    def ask(
+        self,
+        trial: BaseTrial,  # of Optuna, which draws the values
+    ) -> Config:
         "The configuration that a trial is to have. Raises `SonicError` for settings that do not go together."
         chosen: dict[str, Any] = {}
         read = read_settings(self.base, self.objectives)
@@ -90,7 +91,7 @@ class Space:
         "The base with these."
         return self.base.replace(**params)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:  # JSON
         "The whole of it as plain values."
         return {
             "dimensions": [asdict(each) | {"choices": list(each.choices)} for each in self.dimensions],
@@ -133,9 +134,7 @@ def _place(each: Dimension) -> tuple[int, str]:
 
 
 def make_space(
-    wanted: Mapping[str, Any]
-    | Sequence[str]
-    | None = None,  # names, or what `make_dimension` takes by name or in tables; none: `default_space`
+    wanted: Mapping[str, Any] | Sequence[str] | None = None,  # names, or what to try by name; none: `default_space`
     *,
     base: Config | None = None,  # all other settings; none: the defaults
     objectives: Sequence[str] = ("similarity",),  # names of `OBJECTIVES`
@@ -156,10 +155,9 @@ def make_space(
 
 def _way(branches: Sequence[_Branch], base: Config) -> str:
     "What the deciders that are read may be, in words."
-    tables, told = base.model_dump(), []
+    known, told = values_of(base, DECIDERS), []
     for name in (name for name in DECIDERS if any(name in read for _, read in branches)):
-        section, _, key = name.partition(".")
-        values = dict.fromkeys(say(chosen.get(name, tables[section][key])) for chosen, read in branches if name in read)
+        values = dict.fromkeys(say(chosen.get(name, known[name])) for chosen, read in branches if name in read)
         told.append(f"{name} is {' or '.join(values)}")
     return ", ".join(told)
 
@@ -198,7 +196,7 @@ def default_space(
 def read_space(
     path: str | Path,  # of a `sonic.toml`
 ) -> Mapping[str, Any] | None:  # as `make_space` takes it; none: the file says nothing of a space
-    "The table `[space]` of a file."
+    "The table `[space]` of a file. Raises `SonicError` if it is no table."
     wanted = read_toml(path).get("space")
     if wanted is not None and not isinstance(wanted, Mapping):
         raise SonicError(f"{path}: space={wanted} must be a table of settings, such as mel.n_mels = [64, 128]")

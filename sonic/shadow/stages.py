@@ -18,7 +18,7 @@ import numpy as np
 from ..config import Config
 from ..cream.audio import Clip, Stream, load
 from ..cream.spectrum import Axis, Spectrum, View
-from ..cream.views import VIEWS, spectrum_of
+from ..cream.views import spectrum_of, view_of
 from .cache import Cache, Entry, Made, key_of
 from .keys import Keys
 from ..tails.contract import windows
@@ -85,7 +85,7 @@ class _Track(Keys):
         return self.cache.fetch("views", self.view_facts(view), lambda: self._look(view))
 
     def _look(self, view: str) -> Made:
-        views = [VIEWS[view](spectrum) for spectrum in self._spectra]
+        views = [view_of(spectrum, view) for spectrum in self._spectra]
         first = views[0]
         axes = {"rows": first.row_axis.values, "columns": first.column_axis.values}
         about = {"unit": first.unit, "axes": [[axis.name, axis.unit] for axis in (first.row_axis, first.column_axis)]}
@@ -153,8 +153,8 @@ def heard(
     path: str,  # of the file
     name: str,  # a key of `EMBEDDERS`
     *,
-    config: Config,
-    cache: Cache,
+    config: Config,  # settings, of which each stage reads its own
+    cache: Cache,  # of what was heard before
 ) -> Heard:
     "Listen to a track, as far as nobody has done so before. Raises `SonicError` if there is no sound to be had."
     entry = _Track(path, name, config, cache).vector()
@@ -168,7 +168,7 @@ def vector_key(
     path: str,  # of the file
     name: str,  # a key of `EMBEDDERS`
     *,
-    config: Config,
+    config: Config,  # settings
 ) -> str:
     "What a vector would be made of: the key of its entry, without listening."
     return key_of("embeddings", Keys(path, name, config).vector_facts)

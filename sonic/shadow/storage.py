@@ -8,6 +8,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/shadow/s
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sqlite3
 import threading
@@ -111,7 +112,7 @@ def _open_journal(path: Path) -> BaseStorage:
         file.seek(0)
         head = file.read(len(begin))
     if head != begin[: len(head)]:
-        raise SonicError(f"{path} is no journal of a study")
+        raise SonicError(f"{path} is no journal of a study; give another name, or that of a study that SONIC began")
     lock = _JournalLock(path)
     lock.acquire()
     lock.release()
@@ -125,8 +126,6 @@ def _open_journal(path: Path) -> BaseStorage:
 
 def _damaged(path: Path) -> int:
     "The number of the first line that says nothing."
-    import json
-
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             json.loads(line)
@@ -182,7 +181,7 @@ def open_storage(
     except SonicError:
         raise
     except ImportError as error:
-        raise SonicError(f"{shown} needs a driver: pip install 'sonic-recsys[postgres]'") from error
+        raise SonicError(f'{shown} needs a driver: pip install "sonic-recsys[postgres]"') from error
     except Exception as error:
         raise SonicError(f"{shown} cannot be opened: {_cause(error, _password(where))}") from None
 

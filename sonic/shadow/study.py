@@ -35,22 +35,22 @@ from .trials import extremes, front
 from .turns import carry_out
 
 # %% auto #0
-__all__ = ['MakeObjective', 'Tick', 'open_study', 'so_far', 'run_study']
+__all__ = ['MakeObjective', 'open_study', 'run_study']
 
 # %% ../../nbs/shadow/06_study.ipynb #31ae9f35
 def open_study(
     where: str,  # as for `open_storage`
-    plan: Plan,
-) -> optuna.Study:
+    plan: Plan,  # of the study
+) -> optuna.Study:  # of that name in the storage
     "The study, made if it is not there. Raises `SonicError` if it is another one."
     return join_study(open_storage(where), plan)
 
 
 MakeObjective = Callable[[], Objective]
-Tick = Callable[[list[optuna.trial.FrozenTrial]], None]  # is shown the trials as they are
+_Tick = Callable[[list[optuna.trial.FrozenTrial]], None]  # is shown the trials as they are
 
 
-def _work(queue: Queue, plan: Plan, objective: Objective, tick: Tick) -> None:
+def _work(queue: Queue, plan: Plan, objective: Objective, tick: _Tick) -> None:
     "Do turns until there are none."
     pause = 0.05
     while True:
@@ -96,7 +96,7 @@ def _serve(
 
 # %% ../../nbs/shadow/06_study.ipynb #95fa6e39
 @contextmanager
-def _bar(plan: Plan, trials: int, progress: bool, study: optuna.Study) -> Iterator[tuple[Tick, Callable[[str], None]]]:
+def _bar(plan: Plan, trials: int, progress: bool, study: optuna.Study) -> Iterator[tuple[_Tick, Callable[[str], None]]]:
     "What to call with the trials, and with a line to say."
     console = Console(stderr=True, soft_wrap=True)
     columns = (
@@ -115,14 +115,14 @@ def _bar(plan: Plan, trials: int, progress: bool, study: optuna.Study) -> Iterat
             done = sum(turn < trials for turn in settled_turns(now))
             if shown and done != count:
                 count = done
-                bar.update(task, completed=done, description=so_far(study, plan.objectives))
+                bar.update(task, completed=done, description=_so_far(study, plan.objectives))
 
         yield tick, lambda line: console.print(line, markup=False, highlight=False)
 
 
-def so_far(
-    study: optuna.Study,
-    objectives: Sequence[str],
+def _so_far(
+    study: optuna.Study,  # made by `run_study`
+    objectives: Sequence[str],  # names of `OBJECTIVES`
 ) -> str:
     "What a study has come to, in a few words."
     table = read_trials(study)
@@ -139,7 +139,7 @@ def so_far(
 
 def run_study(
     where: str,  # a file that ends in .db or .journal, or postgresql://user@host/name
-    plan: Plan,
+    plan: Plan,  # of the study: of whoever joins the same
     make_objective: MakeObjective,  # called once by each worker; in a module, if there are several
     *,
     trials: int,  # turns that are to be settled, those that are already there included
@@ -147,8 +147,8 @@ def run_study(
     progress: bool = True,  # show a bar
     beat: float = 10.0,  # s between two signs of life of a worker
     patience: float = 60.0,  # s without one, after which it is dead
-) -> optuna.Study:
-    "Run a study, go on with it, or help with it where others are running it."
+) -> optuna.Study:  # with its trials, of which `read_trials` makes a table
+    "Run a study, go on with it, or help with it where others are running it. Raises `SonicError` if it is another study, or cannot be opened."
     jobs, storage = check_jobs(jobs), open_storage(where)
     study = join_study(storage, plan)
     how: dict[str, Any] = {"trials": trials, "batch": plan.batch, "beat": beat, "patience": patience}
@@ -166,7 +166,7 @@ def run_study(
 
 
 def _work_by_others(
-    serve: Callable[[Connection], None], queue: Queue, jobs: int, tick: Tick, say: Callable[[str], None]
+    serve: Callable[[Connection], None], queue: Queue, jobs: int, tick: _Tick, say: Callable[[str], None]
 ) -> None:
     "Have turns done by a crew until there are none."
 

@@ -34,7 +34,7 @@ __all__ = ['search_values', 'sealed_values']
 
 # %% ../../nbs/shadow/04_tested.ipynb #3f871741
 def search_values(
-    problem: Problem,
+    problem: Problem,  # of the study
     configs: Mapping[str, Config],  # by name
 ) -> dict[str, Judged]:  # by objective
     "What configurations are worth to a search, for each track, split or listener."
@@ -83,12 +83,14 @@ def _sides(problem: Problem) -> _Sides:
 def _outer(problem: Problem, log: Log | None) -> LogSplit:
     "The split that was sealed. Raises `SonicError` if this log is split in another way."
     if log is None:
-        raise SonicError("warm and cold are tested on the whole log; give it as log=")
+        raise SonicError("warm and cold are tested on the whole log, not that of the search; give it as log=")
     seal = problem.seal
     split = split_log(log, tracks=[*seal.search, *seal.test], config=problem.judge, seed=problem.tune.seed)
     cold = {key for key, hidden in zip(split.train.tracks, split.cold, strict=True) if hidden}
     if split.begins != seal.begins or not cold <= set(seal.test):
-        raise SonicError("this is not the log that was sealed, or bench or tune.seed were others then")
+        raise SonicError(
+            "this is not the log that was sealed, or bench or tune.seed were others then; give the log and the settings of the search"
+        )
     return split
 
 
@@ -121,7 +123,7 @@ def _units(
 
 
 def sealed_values(
-    problem: Problem,
+    problem: Problem,  # of the study
     opened: Opened,  # by `open_test`, for these configurations
     configs: Mapping[str, Config],  # by name
     *,

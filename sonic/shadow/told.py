@@ -26,10 +26,10 @@ __all__ = ['MEANING', 'params_of', 'settings_table', 'counted', 'best_lines', 'c
 
 # %% ../../nbs/shadow/07_told.ipynb #cbedce28
 def params_of(
-    trials: pd.DataFrame,
-    turn: int,
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+    turn: int,  # of the trial
     *,
-    space: Space,
+    space: Space,  # of the study
 ) -> dict[str, Any]:  # by dotted name
     "What a trial was asked."
     row = trials.loc[[turn]]
@@ -37,8 +37,8 @@ def params_of(
 
 
 def settings_table(
-    config: Config,
-    base: Config,
+    config: Config,  # the best
+    base: Config,  # what it is compared with
 ) -> pd.DataFrame:  # setting, default, best, what it does; text
     "Where two configurations differ."
     import pandas as pd
@@ -55,7 +55,7 @@ def settings_table(
 
 # %% ../../nbs/shadow/07_told.ipynb #874f56b5
 def counted(
-    trials: pd.DataFrame,
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
 ) -> str:
     "How many trials there were, what they took, and how much of it came out of the cache."
     states = trials["state"].value_counts()
@@ -73,7 +73,12 @@ def counted(
     return "; ".join(filter(None, [f"{len(trials)} trials: {told}", limits, deaf, spent, cache])) + "."
 
 
-def best_lines(trials: pd.DataFrame, objective: str, *, space: Space) -> list[str]:
+def best_lines(
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+    objective: str,  # a name of `OBJECTIVES`
+    *,
+    space: Space,  # of the study
+) -> list[str]:  # the first about the trial, the others about a setting each
     "The best trial and what it changes, a line each."
     if not (trials["state"] == "done").any():
         return ["No trial was done, so there is no best one."]
@@ -88,7 +93,7 @@ def best_lines(trials: pd.DataFrame, objective: str, *, space: Space) -> list[st
 # %% ../../nbs/shadow/07_told.ipynb #9659309a
 def compared(
     comparison: pd.DataFrame,  # objective, one, other, difference, low, high, p, units (how many), what (of what)
-) -> list[str]:
+) -> list[str]:  # one an objective and configuration
     "What the comparison with the defaults says, a line each."
     lines = []
     row: Any
@@ -106,7 +111,7 @@ def compared(
 
 
 def seal_line(
-    openings: Sequence[Opening],
+    openings: Sequence[Opening],  # as `openings` of `sonic.shadow.sealed` gives them
 ) -> str:
     "How often the sealed test was opened, and what that means."
     if not openings:
@@ -118,8 +123,8 @@ def seal_line(
 
 # %% ../../nbs/shadow/07_told.ipynb #8d3fe140
 def front_table(
-    trials: pd.DataFrame,
-    objectives: Sequence[str],
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+    objectives: Sequence[str],  # names of `OBJECTIVES`, the first of which says what is best
 ) -> pd.DataFrame:  # a row a turn of the front, its values as text
     "The front, the best in the first objective at the top; of trials that equal each other the first."
     import pandas as pd
@@ -153,13 +158,13 @@ MEANING = (
 
 
 def study_text(
-    trials: pd.DataFrame,
-    objectives: Sequence[str],
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+    objectives: Sequence[str],  # names of `OBJECTIVES`, the first of which says what is best
     comparison: pd.DataFrame | None = None,  # with the defaults, on what was sealed
     *,
-    space: Space,
-    importances: pd.DataFrame | None = None,
-    openings: Sequence[Opening] = (),
+    space: Space,  # of the study
+    importances: pd.DataFrame | None = None,  # as `importances` gives them, for the first objective
+    openings: Sequence[Opening] = (),  # of the sealed test
 ) -> str:
     "All of it for a shell."
     parts = [counted(trials), *best_lines(trials, objectives[0], space=space)]

@@ -19,21 +19,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['UNITS', 'number_text', 'value_text', 'setting_text', 'settled', 'wall_seconds', 'extremes', 'was_asked', 'front']
+__all__ = ['UNITS', 'number_text', 'value_text', 'setting_text', 'state_text', 'settled', 'wall_seconds', 'extremes', 'was_asked',
+           'front']
 
 # %% ../../nbs/shadow/01_trials.ipynb #a65c1770
 UNITS = {"similarity": "precision", "genre": "F1", "warm": "NDCG", "cold": "NDCG", "seconds": "s a track", "bytes": "bytes a track", "memory": "MB"}  # fmt: skip
 
 
-def number_text(value: Any) -> str:
+def number_text(
+    value: Any,  # a number of any kind
+) -> str:
     "A number in four digits; whole ones in full."
     whole = isinstance(value, (int, np.integer)) or abs(value) >= 1000
     return f"{value:.0f}" if whole else f"{value:.4g}"
 
 
 def value_text(
-    objective: str,
-    value: float,
+    objective: str,  # a name of `OBJECTIVES`
+    value: float,  # in the unit of `UNITS`
 ) -> str:
     "What a trial reached, with what it is counted in."
     return f"{number_text(value)} {UNITS[objective]}"
@@ -41,7 +44,7 @@ def value_text(
 
 def setting_text(
     name: str,  # dotted
-    value: Any,
+    value: Any,  # as the configuration holds it
 ) -> str:
     "A setting's value with its unit."
     if value is None or isinstance(value, (str, bool)):
@@ -49,10 +52,17 @@ def setting_text(
     return f"{number_text(value)} {about(name).unit}".strip()
 
 # %% ../../nbs/shadow/01_trials.ipynb #34456076
+def state_text(
+    row: pd.Series,  # of a turn
+) -> str:
+    "How a trial ended, and whether it passes a limit."
+    return row["state"] + ("" if row["feasible"] or row["state"] != "done" else ", passes a limit")
+
+
 def settled(
     trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
-    *objectives: str,
-) -> pd.DataFrame:
+    *objectives: str,  # in which they must have a value
+) -> pd.DataFrame:  # the same columns
     "The trials that were done and keep the limits, or if there are none, all that were done."
     done = trials[(trials["state"] == "done") & trials[list(objectives)].notna().all(axis=1)]
     kept = done[done["feasible"].astype(bool)]
@@ -60,17 +70,17 @@ def settled(
 
 
 def wall_seconds(
-    trials: pd.DataFrame,
-) -> pd.Series:  # s
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+) -> pd.Series:  # s, by turn
     "How long each turn took, by the clock on the wall; 0 for one that runs."
     return trials["wall"].fillna(0.0).astype(float)
 
 
 def extremes(
-    trials: pd.DataFrame,
-    objective: str,
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+    objective: str,  # a name of `OBJECTIVES`
 ) -> dict[str, int]:  # best, median, worst: the turn
-    "The best trial, the one in the middle, and the worst; of equals the earliest."
+    "The best trial, the one in the middle, and the worst; of equals the earliest. Raises `SonicError` if none was done."
     values = settled(trials, objective)[objective]
     if not len(values):
         raise SonicError(f"none of {len(trials)} trials was done; there is no best one")
@@ -86,8 +96,8 @@ def was_asked(
 
 # %% ../../nbs/shadow/01_trials.ipynb #ab2f0a99
 def front(
-    trials: pd.DataFrame,
-    objectives: Sequence[str],
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+    objectives: Sequence[str],  # names of `OBJECTIVES`
 ) -> list[int]:  # turns, sorted by the first objective, the best first
     "The trials that no other one equals or beats in everything and beats in something."
     kept = settled(trials, *objectives)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..config import Config, fingerprint
+from ..configfile import config_text
 from ..cream.audio import Clip, load
 from ..cream.demo import make_collection
 from ..cream.jobs import check_jobs
@@ -25,7 +26,7 @@ from ..sections import SonicError
 from .folder import Tuning, begin, objective_of, open_tuning
 from .importances import importances
 from .outcomes import read_trials
-from .report import best_toml, write_report
+from .report import write_report
 from .sealed import open_test, openings
 from .study import open_study, run_study
 from .tested import sealed_values
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['tune', 'trials_of', 'best_of', 'write', 'report', 'told', 'begin_demo']
+__all__ = ['tune', 'trials_of', 'report', 'told', 'begin_demo']
 
 # %% ../../nbs/shadow/12_tune.ipynb #04ef76eb
 def tune(
@@ -56,20 +57,20 @@ def tune(
     made = partial(objective_of, str(tuning.out))
     study = run_study(tuning.storage, tuning.plan, made, trials=count, jobs=jobs, progress=progress)
     found = read_trials(study)
-    write(tuning, found)
+    _write(tuning, found, _mattered(tuning, found))
     return found
 
 
 def trials_of(
-    tuning: Tuning,
+    tuning: Tuning,  # as `open_tuning` gives it
 ) -> pd.DataFrame:  # as `read_trials` gives it
     "The trials so far, of a study that may be running."
     return read_trials(open_study(tuning.storage, tuning.plan))
 
 # %% ../../nbs/shadow/12_tune.ipynb #b28e0977
-def best_of(
-    tuning: Tuning,
-    trials: pd.DataFrame,
+def _best_of(
+    tuning: Tuning,  # as `open_tuning` gives it
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
     *,
     pick: int | None = None,  # the turn that is wanted; none: the best in the first objective
 ) -> tuple[int, Config]:  # the turn, and its settings
@@ -77,14 +78,16 @@ def best_of(
     if pick is None:
         pick = extremes(trials, tuning.space.objectives[0])["best"]
     if pick not in trials.index or trials.at[pick, "state"] != "done":
-        done = ", ".join(map(str, settled(trials, *tuning.space.objectives).index[:8]))
-        raise SonicError(f"turn {pick} of the study was not done; there are {done or 'none'}, ...")
+        done = list(map(str, settled(trials, *tuning.space.objectives).index))
+        more = f" and {len(done) - 8} more" if len(done) > 8 else ""
+        raise SonicError(f"turn {pick} of the study was not done; there are {', '.join(done[:8]) or 'none'}{more}")
     return pick, tuning.space.config(params_of(trials, pick, space=tuning.space))
 
 
-def write(
-    tuning: Tuning,
-    trials: pd.DataFrame,
+def _write(
+    tuning: Tuning,  # as `open_tuning` gives it
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+    mattered: pd.DataFrame | None,  # as `_mattered` gives it
     *,
     pick: int | None = None,  # the turn that is wanted; none: the best in the first objective
     comparison: pd.DataFrame | None = None,  # with the defaults, on what was sealed
@@ -92,13 +95,11 @@ def write(
     "Write best.toml, report.html and trials.csv."
     out, objectives = tuning.out, tuning.space.objectives
     save_file(out / "trials.csv", sheet(trials.drop(columns="facts")))
-    found = None
     if (trials["state"] == "done").any():
-        turn, best = best_of(tuning, trials, pick=pick)
+        turn, best = _best_of(tuning, trials, pick=pick)
         values = {name: float(trials[name][turn]) for name in objectives}
         facts = {"study": str(out.name), "turn": turn, "trials": len(trials), "sonic": __version__, **values}
-        save_file(out / "best.toml", best_toml(best, facts).encode())
-        found = importances(trials, objectives[0], space=tuning.space)
+        save_file(out / "best.toml", config_text(best, recipe=facts).encode())
     lead = f"{', '.join(objectives)} of {len(tuning.tracks)} tracks, by {tuning.base.tune.sampler}, seed {tuning.base.tune.seed}."
     lead += _picked(pick)
     write_report(
@@ -108,12 +109,18 @@ def write(
         trials=trials,
         space=tuning.space,
         objectives=objectives,
-        importances=found,
+        importances=mattered,
         comparison=comparison,
         openings=openings(out / "openings.jsonl"),
         clip=_clip(tuning),
         notes=[tuning.seal.note],
     )
+
+
+def _mattered(tuning: Tuning, trials: pd.DataFrame) -> pd.DataFrame | None:
+    "How much each setting mattered for the first objective; none if no trial was done."
+    done = (trials["state"] == "done").any()
+    return importances(trials, tuning.space.objectives[0], space=tuning.space) if done else None
 
 
 def _clip(tuning: Tuning) -> Clip | None:
@@ -135,10 +142,10 @@ def report(
     "Compare the best settings with the defaults on what was sealed, write it all down, and say it."
     tuning = open_tuning(out, storage=storage)
     trials = trials_of(tuning)
-    turn, best = best_of(tuning, trials, pick=pick)
-    found = _compared(tuning, {"best": best, "default": tuning.base})
-    write(tuning, trials, pick=pick, comparison=found)
-    return told(tuning, trials, comparison=found) + _picked(pick)
+    turn, best = _best_of(tuning, trials, pick=pick)
+    found, mattered = _compared(tuning, {"best": best, "default": tuning.base}), _mattered(tuning, trials)
+    _write(tuning, trials, mattered, pick=pick, comparison=found)
+    return _text(tuning, trials, mattered, found) + _picked(pick)
 
 
 def _picked(turn: int | None) -> str:
@@ -147,17 +154,17 @@ def _picked(turn: int | None) -> str:
 
 
 def told(
-    tuning: Tuning,
-    trials: pd.DataFrame,
-    *,
-    comparison: pd.DataFrame | None = None,  # with the defaults, on what was sealed
+    tuning: Tuning,  # as `open_tuning` gives it
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
 ) -> str:
     "What was found, to print."
-    objectives, found = tuning.space.objectives, None
-    if (trials["state"] == "done").any():
-        found = importances(trials, objectives[0], space=tuning.space)
-    seen = openings(tuning.out / "openings.jsonl")
-    return study_text(trials, objectives, comparison, space=tuning.space, importances=found, openings=seen)
+    return _text(tuning, trials, _mattered(tuning, trials), None)
+
+
+def _text(tuning: Tuning, trials: pd.DataFrame, mattered: pd.DataFrame | None, comparison: pd.DataFrame | None) -> str:
+    "What was found, with what mattered and how it compares as far as they are known."
+    space, seen = tuning.space, openings(tuning.out / "openings.jsonl")
+    return study_text(trials, space.objectives, comparison, space=space, importances=mattered, openings=seen)
 
 
 def _compared(tuning: Tuning, configs: Mapping[str, Config]) -> pd.DataFrame:

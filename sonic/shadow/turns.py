@@ -60,12 +60,12 @@ def _judge(objective: Objective, proposal: Proposal, report: Report, objectives:
 
 
 def carry_out(
-    queue: Queue,
-    claim: Claim,
-    proposal: Proposal,
-    objective: Objective,
+    queue: Queue,  # of the worker
+    claim: Claim,  # the turn that is the worker's
+    proposal: Proposal,  # of the same turn
+    objective: Objective,  # what is asked
     *,
-    objectives: Sequence[str],
+    objectives: Sequence[str],  # names of `OBJECTIVES`
 ) -> None:
     "Do a turn and put down what came of it."
     storage, begun, trouble = queue.storage, time.monotonic(), list[Exception]()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['Found', 'Judged', 'compare']
+__all__ = ['Judged', 'compare']
 
 # %% ../../nbs/shadow/03_verdict.ipynb #48a7b351
 @dataclass(frozen=True, eq=False)
@@ -36,13 +36,16 @@ class Judged:
     ratio: float = 0.0  # of splits: test tracks for each training track
     note: str = ""  # how they were asked
 
-    def mean(self, name: str) -> float:
+    def mean(
+        self,
+        name: str,  # of a configuration
+    ) -> float:  # in the unit of the objective
         "What a configuration is worth."
         values = self.values[name]
         return unit_mean(values) if self.truth is None else macro_f1(self.truth, values)
 
 # %% ../../nbs/shadow/03_verdict.ipynb #50be3b34
-Found = tuple[float, float, float, float]  # difference, its 95 % interval, p; NaN where there is too little to tell
+_Found = tuple[float, float, float, float]  # difference, its 95 % interval, p; NaN where there is too little to tell
 
 
 def _by_groups(differences: np.ndarray, groups: np.ndarray) -> np.ndarray:  # shape (groups,)
@@ -52,13 +55,13 @@ def _by_groups(differences: np.ndarray, groups: np.ndarray) -> np.ndarray:  # sh
     return mean + (sums - sizes * mean) * len(sizes) / len(differences)
 
 
-def _of_numbers(ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray, *, draws: int, seed: int) -> Found:
+def _of_numbers(ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray, *, draws: int, seed: int) -> _Found:
     each = _by_groups(ours - theirs, groups)
     few = float(each.mean()), np.nan, np.nan, np.nan
     return paired(each, np.zeros(len(each)), draws=draws, seed=seed) if len(each) > 1 else few
 
 
-def _of_splits(ours: np.ndarray, theirs: np.ndarray, ratio: float) -> Found:
+def _of_splits(ours: np.ndarray, theirs: np.ndarray, ratio: float) -> _Found:
     from scipy.stats import t
 
     each = ours - theirs
@@ -74,7 +77,7 @@ def _f1(right: np.ndarray, said: np.ndarray, true: np.ndarray) -> np.ndarray:  #
     return (2 * right / np.where(there, said + true, 1) * there).sum(axis=1) / there.sum(axis=1)
 
 
-def _of_labels(ours: np.ndarray, theirs: np.ndarray, judged: Judged, *, draws: int, seed: int) -> Found:
+def _of_labels(ours: np.ndarray, theirs: np.ndarray, judged: Judged, *, draws: int, seed: int) -> _Found:
     assert judged.truth is not None and judged.groups is not None
     classes, numbers = np.unique(judged.truth.astype(str)), np.unique(judged.groups, return_inverse=True)[1]
     member = (np.arange(numbers.max() + 1)[:, None] == numbers).astype(float)  # groups by tracks
@@ -109,9 +112,9 @@ def compare(
     *,
     base: str = "default",  # what the others are compared with
     draws: int = 10_000,  # of signs and groups
-    seed: int = 0,
+    seed: int = 0,  # of signs and groups
 ) -> pd.DataFrame:  # a row an objective and configuration: value, base, difference, low, high, p, units, groups, how
-    "How much better each configuration is than one of them."
+    "How much better each configuration is than one of them. Raises `SonicError` for a base that was not judged."
     import pandas as pd
 
     rows, how = [], {"draws": draws, "seed": seed}

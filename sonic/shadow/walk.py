@@ -23,9 +23,10 @@ from ..cream.audio import load
 from ..cream.ticks import plain
 from .drawn import drawn_figure
 from .figures import history_figure
+from .reads import values_of
 from .result import OBJECTIVES
 from .told import params_of
-from .trials import extremes, setting_text, value_text, wall_seconds
+from .trials import extremes, setting_text, state_text, value_text, wall_seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,37 +35,35 @@ if TYPE_CHECKING:
     from sonic.shadow.space import Space
 
 # %% auto #0
-__all__ = ['SECONDS', 'trial_html', 'Walk', 'walk']
+__all__ = ['Walk', 'walk']
 
 # %% ../../nbs/shadow/09_walk.ipynb #489bfab0
-SECONDS = 30.0  # s, of a track that is drawn: the beginning shows what a setting does
+_SECONDS = 30.0  # s, of a track that is drawn: the beginning shows what a setting does
 _ROW = '<tr style="border-top: 1px solid #8884"><td style="{look}">{name}</td><td style="{look}">{value}</td><td style="{pad}">{base}</td></tr>'
 
 
-def trial_html(
-    trials: pd.DataFrame,
-    turn: int,
+def _trial_html(
+    trials: pd.DataFrame,  # one row a turn, as `read_trials` gives it
+    turn: int,  # of the trial
     *,
-    space: Space,
+    space: Space,  # of the study
 ) -> str:
     "A trial: how it ended, what it reached, and what it was asked."
     row: Any = trials.loc[turn]
-    known = space.base.model_dump()
+    asked = params_of(trials, turn, space=space)
+    known = values_of(space.base, asked)
     reached = [f"{n} {value_text(n, row[n])}" for n in space.objectives if row["state"] == "done"]
-    state = row["state"] + ("" if row["feasible"] or row["state"] != "done" else ", passes a limit")
-    facts = [state, *reached, f"{wall_seconds(trials)[turn]:.3g} s"]
+    facts = [state_text(row), *reached, f"{wall_seconds(trials)[turn]:.3g} s"]
     lines = [f"<b>Turn {turn}</b>: {escape('; '.join(facts))}"]
     lines += [escape(row["reason"])] if isinstance(row["reason"], str) and row["reason"] else []
     cells, pad = [], "padding: 2px 14px 2px 0; text-align: left"
-    for name, value in params_of(trials, turn, space=space).items():
-        section, _, key = name.partition(".")
-        base = known[section][key]
+    for name, value in asked.items():
         texts = {
             "name": escape(name),
             "value": escape(setting_text(name, value)),
-            "base": escape(setting_text(name, base)),
+            "base": escape(setting_text(name, known[name])),
         }
-        cells.append(_ROW.format(**texts, pad=pad, look=pad + ("; font-weight: 600" if value != base else "")))
+        cells.append(_ROW.format(**texts, pad=pad, look=pad + ("; font-weight: 600" if value != known[name] else "")))
     head = "".join(f'<th style="{pad}; font-weight: 400">{name}</th>' for name in ("setting", "here", "by default"))
     return f"<div>{'<br>'.join(lines)}</div><table><tr>{head}</tr>{''.join(cells)}</table>"
 
@@ -73,7 +72,7 @@ def trial_html(
 def _drawn(path: str, name: str, config: Config) -> bytes:
     "A track under the settings of a trial, as PNG."
     audio = config.audio
-    seconds = min(audio.duration or SECONDS, SECONDS)
+    seconds = min(audio.duration or _SECONDS, _SECONDS)
     clip = load(path, sample_rate=audio.sample_rate, offset=audio.offset, duration=seconds)
     return _png(drawn_figure(clip, {name: config}))
 
@@ -119,7 +118,9 @@ class Walk(ipywidgets.VBox):
     @turn.setter
     def turn(self, turn: int) -> None:
         if turn not in self.trials.index:
-            raise SonicError(f"turn={turn} is not in this study; it has {len(self.trials)} trials")
+            raise SonicError(
+                f"turn={turn} is not in this study; it has turns {self.trials.index.min()} to {self.trials.index.max()}"
+            )
         self._at.value = turn
 
     def _options(self) -> list[tuple[str, int]]:
@@ -148,7 +149,7 @@ class Walk(ipywidgets.VBox):
 
     def _show(self, change: Any = None) -> None:
         "Show the trial that was chosen, and the track under it."
-        self._table.value = trial_html(self.trials, self.turn, space=self.space)
+        self._table.value = _trial_html(self.trials, self.turn, space=self.space)
         self._put(self._history, _png(history_figure(self.trials, self.objective, now=self.turn)))
         self._picture.value, self._note.value = b"", ""
         if self._track.value:
@@ -173,7 +174,7 @@ class Walk(ipywidgets.VBox):
 # %% ../../nbs/shadow/09_walk.ipynb #d54118b7
 def walk(
     trials: pd.DataFrame,  # as `read_trials` gives it
-    space: Space,
+    space: Space,  # of the study
     *,
     tracks: pd.DataFrame | None = None,  # a collection: path, and title if there is one; none: nothing is drawn
     objective: str | None = None,  # none: the first of the space

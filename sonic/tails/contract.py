@@ -92,8 +92,11 @@ def _short(sound: np.ndarray, contract: Contract) -> np.ndarray:
     return np.pad(sound, (0, contract.window - len(sound))) if contract.short == "pad" else sound
 
 
-def windows(blocks: Iterable[np.ndarray], contract: Contract) -> Iterator[Window]:
-    "Windows of sound that comes in blocks."
+def windows(
+    blocks: Iterable[np.ndarray],  # samples, float32, each of shape (n,), one after the other, at the contract's rate
+    contract: Contract,  # which says how long a window is and how far apart they are
+) -> Iterator[Window]:  # from the first sample to the last
+    "Windows of sound that comes in blocks, of which no more is held than a window needs."
     window, before = contract.window, contract.before
     held, total = np.empty(0, np.float32), 0  # sound not yet done with; samples so far
     at = start = 0  # sample that `held` begins with, its left edge aside; next window

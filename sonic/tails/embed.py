@@ -33,7 +33,7 @@ from ..places import place
 from ..sections import SonicError
 from .embedder import Embedder, Heard, Windows
 from .journal import Row, earlier_rows, is_done, journal_path, taken_down
-from .registry import EMBEDDERS, find_device, make_embedder, make_recipe
+from .registry import Entry, embedder_entry, find_device, make_embedder, make_recipe
 from .table import Table, make_table, save_table
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def embed(
     source: str | Path | pd.DataFrame,  # a collection as `open_collection` takes it, or a folder that `render` wrote
     out: str | Path | None = None,  # .parquet to write, and to go on with; none: no file
     *,
-    with_: str | Embedder | None = None,  # a key of `EMBEDDERS`, or an embedder of your own; none: as `embed.with` says
+    with_: str | Embedder | None = None,  # the name of an embedder, or one of your own; none: as `embed.with` says
     jobs: int | None = None,  # processes; 0: this one; none: one a core
     device: str = "auto",  # where a network runs: cpu, cuda, mps; auto: a graphics card if there is one
     batch: int | None = None,  # windows embedded at once; none: 8, or 64 on a graphics card
@@ -162,9 +162,10 @@ def embed(
         check_jobs(jobs, least=0)
     how = _How(with_, config, device, batch or (8 if device == "cpu" else 64), images)
     tracks = images.tracks.reset_index() if images else open_collection(source, tags=False)
-    names = EMBEDDERS[with_].settings if isinstance(with_, str) and with_ in EMBEDDERS else ()
+    entry = embedder_entry(with_) if isinstance(with_, str) else Entry("", (), "")
     given = f"pictures {recipe_of(images.config)}" if images else "sound"
-    recipe = make_recipe(_embedder(how, device), names, config=config, source=given)
+    made = _embedder(how, device)
+    recipe = make_recipe(made, entry.settings, config=config, source=given, package=entry.package)
     listed = dict(zip(tracks["track_id"], tracks["path"], strict=True))
     stamps = {key: file_stamp(path) for key, path in listed.items()}
     with taken_down(out, recipe) as take:

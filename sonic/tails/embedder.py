@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import batched
+from typing import ClassVar
 
 import numpy as np
 import soxr
@@ -126,6 +127,7 @@ class Embedder(ABC):
     "Sound in, vector out. Subclasses say how one window is prepared and how a batch of them is embedded."
 
     contract: Contract
+    settings: ClassVar[tuple[str, ...]] = ()  # sections, or settings, that the vectors of somebody else's depend on
 
     @abstractmethod
     def prepare(

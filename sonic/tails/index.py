@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import Config
-from ..sections import NeighbourSettings, SonicError
+from ..models import NeighbourSettings
+from ..sections import SonicError
 from .hubs import Spread, crowd_of, spread_of
 from .space import Space, fit_space, nearest
 from .table import Table, same_recipe

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..files import write_file
-from ..sections import NeighbourSettings, SonicError
+from ..models import NeighbourSettings
+from ..sections import SonicError
 from .hubs import Spread
 from .index import Index, check_recipe, open_graph
 from .space import open_space, save_space

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import Config
-from ..sections import NeighbourSettings, SonicError
+from ..models import NeighbourSettings
+from ..sections import SonicError
 from .hubs import closeness
 from .index import Index, make_index
 from .names import names_in, song_of

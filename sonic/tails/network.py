@@ -26,7 +26,8 @@ from ..config import Config, make_config
 from ..cream.spectrum import View
 from ..cream.views import VIEWS
 from ..files import save_file
-from ..sections import NetworkSettings, SonicError
+from ..models import NetworkSettings
+from ..sections import SonicError
 from .backbone import all_digits
 from .contract import Contract
 from .looker import Looker

@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import cosine_similarity, cross_entropy, mse_loss, normalize
 
 from ..config import Config
-from ..sections import TrainSettings
+from ..models import TrainSettings
 from .network import Network
 from .sight import seen_views
 

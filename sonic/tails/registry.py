@@ -8,21 +8,29 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/tails/re
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from ..config import Config
-from ..cream.views import VIEWS
+import numpy as np
+
+from ..config import Config, setting_names
+from ..cream.audio import Clip
+from ..cream.views import VIEWS, made_by
+from ..extensions import Extension, extension
 from ..sections import SonicError
+from .contract import Contract
 from .embedder import Embedder
+from .looker import Looker
 from .table import recipe_fingerprint
 
 # %% auto #0
-__all__ = ['EMBEDDERS', 'Entry', 'make_embedder', 'make_recipe', 'find_device']
+__all__ = ['EMBEDDERS', 'Entry', 'embedder_entry', 'make_embedder', 'check_embedder', 'make_recipe', 'find_device']
 
 # %% ../../nbs/tails/09_registry.ipynb #0c49e147
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Entry:
     make: str  # module and function that makes it from a configuration
     settings: tuple[str, ...]  # sections, or settings, that the vectors depend on
     about: str  # one line
+    package: str = ""  # that brings it, and its version; empty: SONIC
 
 
 _HEARD = ("audio.offset", "audio.duration")
@@ -53,27 +62,101 @@ EMBEDDERS = {
     ),
 }
 
+# %% ../../nbs/tails/09_registry.ipynb #3bd58222
+@lru_cache(maxsize=32)
+def _found(name: str, path: tuple[str, ...]) -> tuple[Entry, type[Embedder]]:
+    "An embedder that another package brings; looked for once, as long as Python looks in the same places."
+    found = extension(name, group="sonic.embedders", own=EMBEDDERS, what="embedder")
+    kind = found.load()
+    if not (isinstance(kind, type) and issubclass(kind, Embedder)):
+        raise SonicError(f"{name} of {found.made_by} must be a subclass of Embedder, and {found.value} is {kind!r:.80}")
+    if missing := sorted(kind.__abstractmethods__):
+        raise SonicError(f"{name} of {found.made_by} lacks {' and '.join(missing)}, which every embedder has")
+    for each in kind.settings:
+        if each not in setting_names() and each not in Config.model_fields:
+            raise SonicError(f"{name} of {found.made_by} says that it reads {each}, which is no setting and no section")
+    looks = getattr(kind, "looks", ()) if issubclass(kind, Looker) else ()
+    drawn = ("audio", "stft", *(view for view in looks if view in VIEWS)) if looks else ()
+    settings = tuple(dict.fromkeys((*_HEARD, *drawn, *kind.settings)))
+    about = (kind.__doc__ or "").strip().partition("\n")[0]
+    return Entry(found.value, settings, about, _makers(found, looks)), kind
 
+
+def _brought(name: str) -> tuple[Entry, type[Embedder]]:
+    return _found(name, tuple(sys.path))
+
+
+def _makers(found: Extension, looks: Collection[str]) -> str:
+    "The package that brings an embedder, and those that bring the views it looks at."
+    return ", ".join(sorted({found.made_by, *(made_by(view) for view in looks if view not in VIEWS)}))
+
+
+def embedder_entry(
+    name: str,  # a key of `EMBEDDERS`, or what another package brings
+) -> Entry:
+    "What is known of an embedder. Raises `SonicError` for one that is not there, or is none."
+    return EMBEDDERS[name] if name in EMBEDDERS else _brought(name)[0]
+
+# %% ../../nbs/tails/09_registry.ipynb #c6588bc0
 def make_embedder(
-    name: str,  # a key of `EMBEDDERS`
+    name: str,  # a key of `EMBEDDERS`, or what another package brings
     *,
     config: Config | None = None,  # settings; none: the defaults
     device: str = "cpu",  # where a network runs
     **settings: Any,  # changes to the settings, dotted: `**{"vision.view": "chroma"}`
 ) -> Embedder:
     "An embedder by name. Raises `SonicError` for one that is not there, or lacks its weights."
+    config = (config or Config()).replace(**settings)
     if name not in EMBEDDERS:
-        raise SonicError(f"no embedder is called {name} ({', '.join(EMBEDDERS)})")
+        return _made(name, *_brought(name), config, device)
     module, _, function = EMBEDDERS[name].make.partition(":")
-    return getattr(import_module(module), function)((config or Config()).replace(**settings), device=device)
+    return getattr(import_module(module), function)(config, device=device)
+
+
+def _made(name: str, entry: Entry, kind: type[Embedder], config: Config, device: str) -> Embedder:
+    "An embedder of another package, which sees the settings that it names."
+    make: Any = kind
+    try:
+        made = make(config.only(entry.settings), device=device)
+    except SonicError:
+        raise
+    except Exception as error:  # whatever a stranger's class does
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise SonicError(f"{name} of {entry.package} cannot be made ({words}); tell its author") from error
+    contract = getattr(made, "contract", None)
+    if not isinstance(contract, Contract) or contract.name != name:
+        told = contract.name if isinstance(contract, Contract) else f"{contract!r:.80}"
+        raise SonicError(f"{name} of {entry.package} must have a Contract of that name, not {told}")
+    return made
+
+# %% ../../nbs/tails/09_registry.ipynb #0a29b5d3
+def check_embedder(
+    made: Embedder,  # any, found by name or not
+) -> None:
+    "Try an embedder on sound made for it. Raises `SonicError` that says what its vectors do not keep."
+    contract, rng = made.contract, np.random.default_rng(0)
+    rate, length = contract.sample_rate, 2 * contract.window + contract.window // 3
+    hiss = rng.normal(scale=0.1, size=length).astype(np.float32)
+    tone = (0.5 * np.sin(2 * np.pi * 440 / rate * np.arange(length))).astype(np.float32)
+    clips = {"hiss": hiss, "a tone": tone, "silence": np.zeros(length, np.float32), "a short clip": tone[: rate // 10]}
+    found = {name: made.embed(Clip(sound, rate)) for name, sound in clips.items()}  # each held to the contract
+    if not np.array_equal(made.embed(Clip(hiss, rate)), found["hiss"]):
+        raise SonicError(f"{contract.name} hears the same sound twice and gives two vectors: seed what is random")
+    if not np.allclose(made.embed(Clip(hiss, rate), batch=1), found["hiss"], rtol=1e-3, atol=1e-5):
+        raise SonicError(
+            f"{contract.name} gives a window another vector when it is alone: windows must not mix in forward"
+        )
+    if np.allclose(found["hiss"], found["a tone"], rtol=1e-6, atol=0):
+        raise SonicError(f"{contract.name} gives hiss and a tone the same vector: it hears nothing")
 
 # %% ../../nbs/tails/09_registry.ipynb #58e4f3af
 def make_recipe(
-    embedder: Embedder,
+    embedder: Embedder,  # that makes the vectors
     settings: Sequence[str],  # sections, or settings, that its vectors depend on
     *,
-    config: Config,
+    config: Config,  # settings that it was made with
     source: str,  # what it is given: sound, or pictures of some recipe
+    package: str = "",  # that brings it, and its version; empty: SONIC
 ) -> dict[str, Any]:  # JSON
     "What makes a table."
     given = config.model_dump()
@@ -91,7 +174,7 @@ def make_recipe(
         "settings": chosen,
         "parts": terms.pop("parts"),
         "from": source,
-    }
+    } | ({"package": package} if package else {})
     recipe = json.loads(json.dumps(made))
     return recipe | {"versions": _versions(), "fingerprint": recipe_fingerprint(recipe)}
 

@@ -17,7 +17,8 @@ from ..cream.audio import Clip
 from ..cream.picture import fit, picture
 from ..cream.spectrum import View
 from ..cream.views import check_views, views
-from ..sections import NetworkSettings, SonicError
+from ..models import NetworkSettings
+from ..sections import SonicError
 from .contract import spans
 
 # %% auto #0

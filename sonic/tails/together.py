@@ -18,7 +18,7 @@ from .embed import embed as embed_one
 from .embedder import Embedder
 from .fuse import fuse
 from .journal import earlier_rows
-from .registry import EMBEDDERS
+from .registry import EMBEDDERS, embedder_entry
 from .table import Table, make_table, save_table
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def embedder_names(
     "The embedders that are named. Raises `SonicError` for one that is not there."
     names = sorted({name.strip() for name in text.split("+") if name.strip()})
     for name in names:
-        if name not in EMBEDDERS:
-            raise SonicError(f"no embedder is called {name} ({', '.join(EMBEDDERS)})")
+        embedder_entry(name)
     if not names:
         raise SonicError(f"embed.with names no embedder ({', '.join(EMBEDDERS)})")
     return names
@@ -47,7 +46,7 @@ def part_weights(
 ) -> dict[str, float]:  # by part, as `fuse` takes it
     "What each part counts by the settings. Raises `SonicError` if nothing is left."
     given = config.fuse.model_dump()
-    weights = {name: float(given[name]) for name in names}
+    weights = {name: float(given.get(name, 1.0)) for name in names}  # one of another package has no setting of its own
     if "views" in names:
         views = {view: given[view] for view in VIEWS}
         whole, total = (weights.pop("views") if len(names) > 1 else 1.0), sum(views.values())

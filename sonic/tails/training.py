@@ -26,7 +26,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from ..config import Config
 from ..cream.imageset import ImageSet
 from ..files import save_file
-from ..sections import SonicError, TrainSettings
+from ..models import TrainSettings
+from ..sections import SonicError
 from .crops import Crops, drawn_settings, read_crops
 from .holdout import hold_out
 from .learner import Learner, Task, make_task

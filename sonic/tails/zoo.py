@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..sections import SonicError, VisionSettings
+from ..models import VisionSettings
+from ..sections import SonicError
 from .backbone import Backbone
 from .hubfiles import file_hash, hub_folder, weight_files
 

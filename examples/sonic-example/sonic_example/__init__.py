@@ -1,0 +1,1 @@
+"An embedder, a recommender and a view for SONIC."
