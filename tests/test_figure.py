@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+import soundfile
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -407,8 +408,14 @@ def test_show_takes_settings_and_a_configuration():
     assert any("frame 1024, step 256" in text.get_text() for text in one.texts)
 
 
+def test_show_reads_as_many_hours_as_the_settings_allow(tmp_path):
+    soundfile.write(tmp_path / "long.flac", np.zeros(37 * 8000), 8000)
+    with pytest.raises(SonicError, match="more than 0.01 h; .* limits.hours"):
+        show(tmp_path / "long.flac", **{"limits.hours": 0.01})
+    assert show(tmp_path / "long.flac", **{"limits.hours": 0.01, "audio.duration": 1})
+
+
 def test_show_reads_a_file_and_writes_one(tmp_path):
-    soundfile = pytest.importorskip("soundfile")
     path = tmp_path / "$a$ 日 song.wav"
     soundfile.write(path, clicks(120, seconds=6).samples, RATE)
     out = tmp_path / "deep" / "€ 音.png"

@@ -196,7 +196,7 @@ def cluster(
     *,
     scheduler: str,  # its address, such as tcp://10.0.0.5:8786
 ) -> Iterator[int]:  # how many items it works on at once
-    "Let `run`, and all that uses it, work on a cluster for a while. Folders must be at the same place on every machine."
+    "Let `run` work on a cluster, which sees the same folders. Raises `SonicError` if none answers or it is not like us."
     if engine not in ENGINES:
         raise SonicError(f"engine {engine} is not known; there are {', '.join(ENGINES)}")
     _knock(scheduler)

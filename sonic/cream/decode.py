@@ -27,7 +27,7 @@ from ..places import place
 from ..text import one_line
 
 # %% auto #0
-__all__ = ['FORMATS', 'AUDIO_SUFFIXES', 'BLOCK', 'Format', 'AudioInfo', 'Source', 'opened']
+__all__ = ['FORMATS', 'AUDIO_SUFFIXES', 'BLOCK', 'Format', 'sniff', 'AudioInfo', 'Source', 'opened']
 
 # %% ../../nbs/cream/00_decode.ipynb #1ea41dff
 class Format(NamedTuple):
@@ -57,7 +57,7 @@ FORMATS = {
 AUDIO_SUFFIXES = frozenset(" ".join(kind.suffixes for kind in FORMATS.values()).split())
 
 
-def _sniff(
+def sniff(
     head: bytes,  # the first bytes, behind any ID3 tag
 ) -> str:  # a key of `FORMATS`, or empty
     "What kind of file begins like this."
@@ -241,7 +241,7 @@ def _source(path: Path, file: BinaryIO, size: int) -> Iterator[Source]:
     "By libsndfile if it can, else by PyAV."
     at = behind_tag(file)
     head = file.read(4096)
-    kind = _sniff(head)
+    kind = sniff(head)
     check_container(kind, file, at, size)
     if (not kind or FORMATS[kind].sndfile) and (sound := _sndfile(path, file, at)):
         with sound:
