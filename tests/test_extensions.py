@@ -190,10 +190,10 @@ def test_a_recommender_is_the_nearest_listeners(installed):
 def test_only_what_is_declared_is_read(installed, music):
     how = {"with_": "brightness", "jobs": 0, "progress": False}
     plain, mel, stft = (embed(music, **how, **each) for each in ({}, {"mel.n_mels": 32}, {"stft.n_fft": 512}))
-    same_recipe(plain, mel)
+    same_recipe(plain.recipe, mel.recipe)
     assert np.array_equal(plain.vectors, mel.vectors)
     with pytest.raises(SonicError, match="two recipes do not mix: .*stft.n_fft"):
-        same_recipe(plain, stft)
+        same_recipe(plain.recipe, stft.recipe)
     assert not np.array_equal(plain.vectors, stft.vectors)
     made = make_embedder("brightness", **{"mel.n_mels": 32, "stft.n_fft": 512})
     assert (made.config.mel.n_mels, made.config.stft.n_fft) == (Config().mel.n_mels, 512)
@@ -258,7 +258,7 @@ def test_a_study_knows_what_they_read(installed, music, tmp_path):
     table = embed(music, with_="brightness", jobs=0, progress=False)
     chain = Chain(table.tracks, Cache(tmp_path / "cache"))
     assert np.allclose(chain.table(table.ids, config=config).vectors, table.vectors, atol=1e-6)
-    same_recipe(chain.table(table.ids, config=config), table)
+    same_recipe(chain.table(table.ids, config=config).recipe, table.recipe)
     keys = {
         chain.key(table.ids, config=config.replace(**each)) for each in ({}, {"mel.n_mels": 30}, {"stft.n_fft": 1024})
     }

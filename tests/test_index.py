@@ -207,7 +207,7 @@ def test_an_index_is_asked_with_the_settings_it_was_made_with():
     index = make_index(planted(), **{"neighbours.centre": "no", "neighbours.per_artist": 3})
     assert len(neighbours(index, "id 00001")) == 10
     assert len(neighbours(index, "id 00001", **{"neighbours.hubs": "none"})) == 10
-    with pytest.raises(SonicError, match="made with neighbours.centre=no; for yes, make another"):
+    with pytest.raises(SonicError, match="made with neighbours.centre=no; for yes, make one"):
         neighbours(index, "id 00001", config=Config())
 
 

@@ -362,6 +362,7 @@ ALLOWED = {
     "ImageDataset": "the same, as PyTorch calls it",
     "open_images": "opens an image set",
     "images": "an image set",
+    "images_in": "opens an image set if there is one",
     "Song": "what the demo composes, before it is a recording",
     "write_song": "the same",
     "song": "the same",

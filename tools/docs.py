@@ -6,7 +6,7 @@ python tools/docs.py readme        nbs/index.ipynb -> README.md
 python tools/docs.py check-readme  README.md is what `readme` would write, and its links lead somewhere
 
 nbdev does its part first (`proc_nbs`: hidden cells go, signatures come in), then pandoc writes each page. Which pages
-there are and in which order they read stands in _quarto.yml, from which Quarto makes a plainer site of the same notebooks.
+there are and in which order they read stands in _quarto.yml, from which Quarto makes a plainer site.
 In tools/docs/: what a page is (project), the bars of links (menu), signatures (symbols), pandoc's tree (tree), names
 and the search box (findable, search.js, page.js), and what is checked in the end (checks).
 """

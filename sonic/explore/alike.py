@@ -22,10 +22,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['ASKED', 'similar']
+__all__ = ['ASKED', 'table_with_files', 'similar']
 
 # %% ../../nbs/explore/12_alike.ipynb #f1769fc9
 ASKED = "the track that was asked for"
+
+
+def table_with_files(
+    source: Table | Index | str | os.PathLike[str],  # an embedding table, its file, or the index of it
+) -> Table | Index:  # opened
+    "What cards can be made of. Raises `SonicError` if its tracks have no files."
+    table = open_table(source) if isinstance(source, (str, os.PathLike)) else source
+    if "path" not in table.tracks:
+        raise SonicError("the table has no column path; cards need the files, so embed the music itself")
+    return table
 
 
 def similar(
@@ -43,9 +53,7 @@ def similar(
     "A track and its neighbours as cards. Raises `SonicError` for a track that is unknown, or a table without files."
     if not 0 < k < MOST:
         raise SonicError(f"k={k} must be 1 to {MOST - 1}")
-    table = open_table(source) if isinstance(source, (str, os.PathLike)) else source
-    if "path" not in table.tracks:
-        raise SonicError("the table has no column path; cards need the files")
+    table = table_with_files(source)
     chosen = {name: value for name, value in settings.items() if name.startswith("neighbours.")}
     seed = table.tracks.index[find_tracks(table.tracks, track)[0]]
     found = neighbours(table, seed, k=k, where=where, config=config, **chosen)

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from html import escape
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
-import numpy as np
 import traitlets
 
 from ..config import Config, SonicError
@@ -26,21 +26,21 @@ from ..cream.audio import Clip
 from ..cream.drawing import TITLES
 from ..cream.jobs import run
 from ..cream.layouts import open_collection
-from ..cream.music import encode as encode_sound
 from ..cream.outcome import Outcome
 from ..cream.picture import encode, picture
 from ..cream.ticks import clock, plain
 from ..cream.views import check_views, full_names, views
+from .messages import is_row
 from .page import page, script, style
-from .track import Track, open_track, preview
+from .track import Track, open_track, preview, small_sound
 from ..files import save_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['MOST', 'LONGEST', 'WIDTH', 'HEIGHT', 'STILL', 'SCRIPTS', 'STYLES', 'SOUND', 'WHOLE', 'FEW', 'draw_card', 'Cards',
-           'small_sound', 'gallery']
+__all__ = ['MOST', 'LONGEST', 'WIDTH', 'HEIGHT', 'SCRIPTS', 'STYLES', 'SOUND', 'WHOLE', 'card_config', 'draw_card', 'Cards',
+           'gallery']
 
 # %% ../../nbs/explore/07_cards.ipynb #b904c57f
 MOST = 200  # cards
@@ -48,11 +48,28 @@ LONGEST = 60.0  # s, of a card
 WIDTH, HEIGHT = 244, 122  # px, of a picture
 
 
+def card_config(
+    config: Config | None,  # settings; none: the defaults
+    settings: Mapping[str, Any],  # changes to them: n_mels=96, or dotted
+    *,
+    view: str,  # mel, chroma, fft or tempogram
+    seconds: float,  # s, of each track
+) -> Config:
+    "The settings that cards are drawn with. Raises `SonicError` for more seconds than a card may have."
+    check_views(view)
+    if not 0 < seconds <= LONGEST:
+        raise SonicError(f"seconds={seconds:g} must be above 0 and at most {LONGEST:g} s a track")
+    size = {"picture.width": WIDTH, "picture.height": HEIGHT, "picture.format": "png"}
+    return (
+        (config or Config()).replace(**full_names(settings, view=view)).replace(**size, **{"audio.duration": seconds})
+    )
+
+
 def draw_card(
     source: Any,  # whatever `open_track` takes
     *,
-    view: str,
-    config: Config,
+    view: str,  # mel, chroma, fft or tempogram
+    config: Config,  # what is read (audio), and how it is drawn (the view's section and picture)
 ) -> dict[str, Any]:  # JSON, and the picture as bytes
     "A track as a card. Raises `SonicError` if it cannot be read."
     track = open_track(source)
@@ -86,13 +103,13 @@ def _name(source: Any) -> str:
     return plain(Path(path).name) if isinstance(path, (str, os.PathLike)) else "A track"
 
 # %% ../../nbs/explore/07_cards.ipynb #2e076a3c
-STILL = 8  # cards
+_STILL = 8  # cards
 
 
 def _still(cards: list[dict[str, Any]]) -> str:  # HTML
     "Cards that only stand there; titles are text."
     shown = []
-    for card in cards[:STILL]:
+    for card in cards[:_STILL]:
         data = base64.b64encode(card["picture"] or b"").decode()
         image = (
             f'<img src="data:image/png;base64,{data}" alt="{escape(card["alt"])}" width="{WIDTH}" height="{HEIGHT}">'
@@ -102,7 +119,7 @@ def _still(cards: list[dict[str, Any]]) -> str:  # HTML
         lines = [card["artist"], card["said"], " · ".join(facts), card["why"]]
         words = "<br>".join([f"<b>{escape(card['title'])}</b>", *map(escape, filter(None, lines))])
         shown.append(f'<div style="width: {WIDTH}px">{image if data else ""}<div>{words}</div></div>')
-    more = f"<p>and {len(cards) - STILL} more</p>" if len(cards) > STILL else ""
+    more = f"<p>and {len(cards) - _STILL} more</p>" if len(cards) > _STILL else ""
     return f'<div style="display: flex; flex-wrap: wrap; gap: 14px">{"".join(shown)}</div>{more}'
 
 # %% ../../nbs/explore/07_cards.ipynb #6fa90ae9
@@ -138,9 +155,7 @@ class Cards(anywidget.AnyWidget):
 
     def _index(self, value: object) -> int | None:
         "The number of a card that has something to play; none for anything else."
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < len(self.cards):
-            return None
-        return value if self.cards[value]["picture"] else None
+        return value if is_row(value, len(self.cards)) and self.cards[value]["picture"] else None
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         "Take from a browser which card was opened, and nothing else."
@@ -179,14 +194,6 @@ class Cards(anywidget.AnyWidget):
 WHOLE = 10_000_000  # bytes, of the sounds in a page
 
 
-def small_sound(
-    clip: Clip,
-) -> bytes:  # an Ogg file
-    "The sound of a clip in as few bytes as the encoder can do."
-    samples = np.clip(clip.samples, -1, 1)
-    return encode_sound(samples, format="ogg", sample_rate=clip.sample_rate, compression=1.0)
-
-
 def _page(
     cards: list[dict[str, Any]],
     *,
@@ -208,7 +215,7 @@ def _page(
     return page(state, title=f"{len(cards)} tracks", script=script(*SCRIPTS), style=style(*STYLES))
 
 # %% ../../nbs/explore/07_cards.ipynb #7691928c
-FEW = 40  # cards, drawn before processes would have started
+_FEW = 40  # cards, drawn before processes would have started
 
 
 def gallery(
@@ -221,28 +228,21 @@ def gallery(
     config: Config | None = None,  # settings; none: the defaults
     **settings: Any,  # changes to them: n_mels=96, or dotted: `**{"audio.offset": 30}`
 ) -> Cards:
-    "Tracks as cards to look at and listen to, at most 200."
-    check_views(view)
-    if not 0 < seconds <= LONGEST:
-        raise SonicError(f"seconds={seconds:g} must be above 0 and at most {LONGEST:g} s a card")
+    "Up to 200 tracks as cards to look at and hear. Raises `SonicError` for more, none, or lists that do not fit."
+    config = card_config(config, settings, view=view, seconds=seconds)
     sources = _sources(tracks)
     marks = [None] * len(sources) if scores is None else list(scores)
     lines = [None] * len(sources) if why is None else list(why)
     for name, count in (("scores", len(marks)), ("lines", len(lines))):
         if count != len(sources):
             raise SonicError(f"{count} {name} for {len(sources)} tracks; there must be one a track")
-    size = {"picture.width": WIDTH, "picture.height": HEIGHT, "picture.format": "png"}
-    config = (
-        (config or Config()).replace(**full_names(settings, view=view)).replace(**{**size, "audio.duration": seconds})
+    jobs, progress = (0 if len(sources) <= _FEW else None), ("Drawing" if len(sources) > 12 else False)
+    drawn = sorted(
+        run(partial(draw_card, view=view, config=config), sources, jobs=jobs, progress=progress),
+        key=attrgetter("index"),
     )
-    jobs, progress = (0 if len(sources) <= FEW else None), ("Drawing" if len(sources) > 12 else False)
-    drawn = sorted(run(partial(draw_card, view=view, config=config), sources, jobs=jobs, progress=progress), key=_place)
     every = zip(sources, drawn, marks, lines, strict=True)
     return Cards([_told(s, d, view=view, score=m, why=w) for s, d, m, w in every], sources=sources, config=config)
-
-
-def _place(outcome: Outcome) -> int:
-    return outcome.index
 
 
 def _sources(tracks: Any) -> list[Any]:

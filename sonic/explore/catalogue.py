@@ -23,6 +23,7 @@ from ..cream.layouts import open_collection
 from ..cream.tables import PATH_COLUMNS
 from ..cream.ticks import clock, plain
 from ..cream.views import check_views, full_names
+from .messages import is_row
 from .page import script, style
 from .plain import close_all
 from .start import explore
@@ -32,29 +33,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['MOST', 'WIDEST', 'FIRST', 'TIMES', 'NUMBER', 'STILL', 'SCRIPTS', 'STYLES', 'columns_of', 'Catalogue', 'Library',
-           'library']
+__all__ = ['SCRIPTS', 'STYLES', 'columns_of', 'Catalogue', 'Library', 'library']
 
 # %% ../../nbs/explore/08_catalogue.ipynb #17df288f
-MOST = 100_000  # tracks
-WIDEST = 8  # columns, unless more are asked for
-FIRST = ("title", "artist", "album", "genre", "year")
-TIMES = ("seconds", "duration", "length")
-NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,9})?")
+_MOST = 100_000  # tracks
+_WIDEST = 8  # columns, unless more are asked for
+_FIRST = ("title", "artist", "album", "genre", "year")
+_TIMES = ("seconds", "duration", "length")
+_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,9})?")
 
 
 def columns_of(
-    collection: pd.DataFrame,
-    names: Sequence[str]
-    | None = None,  # which columns; none: title, artist, album, genre, year, and what else there is
+    collection: pd.DataFrame,  # a row a track: its path, and the columns that can be shown
+    names: Sequence[str] | None = None,  # to show; none: title, artist, album, genre, year and others, at most 8
 ) -> list[dict[str, Any]]:  # JSON: label, kind (text, number or time), values, and places after the point
     "A collection as a table for a browser. Raises `SonicError` for a column that is not there or not to be told."
     tracks = collection.assign(title=_titles(collection))
     tellable = [name for name in tracks if str(name).lower() not in PATH_COLUMNS]
     if wrong := [name for name in names or () if name not in tellable]:
-        raise SonicError(f"the table has no column {wrong[0]} to show; it has {', '.join(map(str, tellable))}")
+        raise SonicError(f"the table has no column {wrong[0]} to show; there are {', '.join(map(str, tellable))}")
     filled = [name for name in tellable if name != "track_id" and tracks[name].notna().any()]
-    usual = sorted(filled, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))[:WIDEST]
+    usual = sorted(filled, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))[:_WIDEST]
     told = [(name, *_cells(tracks[name], name=name)) for name in (usual if names is None else names)]
     return [_column(plain(str(name)), kind, values) for name, kind, values in told]
 
@@ -83,12 +82,12 @@ def _cells(column: pd.Series, *, name: Any) -> tuple[str, list[Any]]:
     there = column.notna().tolist()
     if is_numeric_dtype(column) and not is_bool_dtype(column):
         values = [_short(value) if known else None for value, known in zip(column.tolist(), there, strict=True)]
-        return ("time" if name in TIMES else "number"), values
+        return ("time" if name in _TIMES else "number"), values
     known: dict[Any, str | None] = {True: "yes", False: "no"}
     texts = [_text(value, known) if present else None for value, present in zip(column, there, strict=True)]
-    if name in FIRST[:4] or name == "track_id" or not all(NUMBER.fullmatch(text) for text in texts if text):
+    if name in _FIRST[:4] or name == "track_id" or not all(_NUMBER.fullmatch(text) for text in texts if text):
         return "text", texts
-    return ("time" if name in TIMES else "number"), [None if text is None else _short(float(text)) for text in texts]
+    return ("time" if name in _TIMES else "number"), [None if text is None else _short(float(text)) for text in texts]
 
 
 def _text(value: Any, known: dict[Any, str | None]) -> str | None:
@@ -106,18 +105,18 @@ def _short(number: float) -> float | None:
     return int(number) if number == int(number) else float(f"{number:.6g}")
 
 # %% ../../nbs/explore/08_catalogue.ipynb #d8eb3129
-STILL = 8  # rows
+_STILL = 8  # rows
 
 
 def _still(columns: list[dict[str, Any]]) -> str:  # HTML
     "A table that only stands there; labels are text."
-    shown = [[_seen(value, column) for value in column["values"][:STILL]] for column in columns]
+    shown = [[_seen(value, column) for value in column["values"][:_STILL]] for column in columns]
     head = "".join(f"<th>{escape(column['label'])}</th>" for column in columns)
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in zip(*shown, strict=True)
     )
     count = len(columns[0]["values"])
-    more = f"<p>{count} tracks, of which these are the first {STILL}</p>" if count > STILL else ""
+    more = f"<p>{count} tracks, of which these are the first {_STILL}</p>" if count > _STILL else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}"
 
 
@@ -149,8 +148,8 @@ class Catalogue(anywidget.AnyWidget):
         *,
         columns: Sequence[str] | None = None,  # to show; none: those that most have
     ) -> None:
-        if not 0 < len(collection) <= MOST:
-            raise SonicError(f"a table shows 1 to {MOST} tracks, not {len(collection)}; take a part of them")
+        if not 0 < len(collection) <= _MOST:
+            raise SonicError(f"a table shows 1 to {_MOST} tracks, not {len(collection)}; take a part of them")
         super().__init__(columns=columns_of(collection, columns))
         self.collection = collection
 
@@ -177,7 +176,7 @@ class Catalogue(anywidget.AnyWidget):
     def set_state(self, sync_data: dict[str, Any]) -> None:
         "Take from a browser which row was opened, and nothing else."
         row = sync_data.get("opened")
-        if isinstance(row, int) and not isinstance(row, bool) and 0 <= row < len(self.collection):
+        if is_row(row, len(self.collection)):
             super().set_state({"opened": row})
 
 # %% ../../nbs/explore/08_catalogue.ipynb #99e05f36
@@ -237,13 +236,10 @@ class Library(ipywidgets.VBox):
 
 
 def library(
-    source: str
-    | os.PathLike[str]
-    | pd.DataFrame,  # a folder, table, playlist or data set, as `open_collection` takes it
+    source: str | os.PathLike[str] | pd.DataFrame,  # a folder, table, playlist or data set, see `open_collection`
     *,
     view: str = "mel",  # of the explorer at first: mel, chroma, fft or tempogram
-    columns: Sequence[str]
-    | None = None,  # of the table; none: title, artist, album, genre, year and what else there is
+    columns: Sequence[str] | None = None,  # to show; none: title, artist, album, genre, year and others, at most 8
     config: Config | None = None,  # settings; none: the defaults
     **settings: Any,  # changes to them: n_mels=96, or dotted
 ) -> Library:

@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['SHAPES', 'GROUNDS', 'REST', 'PALETTE', 'MOST', 'PARTS', 'Entry', 'FIRST', 'NOT', 'COLUMNS', 'groups_of',
-           'group_columns', 'draw_points']
+__all__ = ['SHAPES', 'GROUNDS', 'PALETTE', 'NOT', 'COLUMNS', 'groups_of', 'group_columns', 'draw_points']
 
 # %% ../../nbs/explore/10_colours.ipynb #f2a9b3f5
 SHAPES = ("o", "s", "^", "D", "v", "P")  # as Matplotlib calls them
 GROUNDS = {"light": "#ffffff", "dark": "#16111b"}
-REST = "#8d8892"  # of what is left over, or has no value
+_REST = "#8d8892"  # of what is left over, or has no value
 PALETTE = {
     "light": [
         "#0064e4",
@@ -59,9 +58,9 @@ PALETTE = {
 }
 
 # %% ../../nbs/explore/10_colours.ipynb #573efe20
-MOST = 10  # groups with a name of their own
-PARTS = 6  # of numbers
-Entry = dict[str, Any]  # label, count, and whether it is the rest
+_MOST = 10  # groups with a name of their own
+_PARTS = 6  # of numbers
+_Entry = dict[str, Any]  # label, count, and whether it is the rest
 
 
 def groups_of(
@@ -83,7 +82,7 @@ def groups_of(
             named[kind] = len(named)
     codes = np.array([named[kind] for kind in kinds], np.uint8)
     counts = np.bincount(codes, minlength=len(named)).tolist()
-    entries: list[Entry] = [
+    entries: list[_Entry] = [
         {"label": rest.get(k, k), "count": counts[code], "rest": k in rest} for k, code in named.items()
     ]
     return {"label": plain(str(values.name)), "ordered": bool(numbers), "entries": entries, "codes": codes.tobytes()}
@@ -96,7 +95,7 @@ def _names(values: pd.Series) -> tuple[list[str], list[str | None]]:
     for text in texts:
         if text:
             counts[text] = counts.get(text, 0) + 1
-    return sorted(counts, key=lambda text: (-counts[text], text))[:MOST], texts
+    return sorted(counts, key=lambda text: (-counts[text], text))[:_MOST], texts
 
 
 def _text(value: Any) -> str | None:
@@ -110,8 +109,8 @@ def _parts(numbers: np.ndarray) -> tuple[list[str], list[str | None]]:
     "Spans of numbers, from the lowest up; and the span of each track."
     known = numbers[np.isfinite(numbers)]
     steps = np.unique(known)
-    if len(steps) > PARTS:
-        steps = np.unique(np.quantile(known, np.linspace(0, 1, PARTS + 1), method="nearest"))
+    if len(steps) > _PARTS:
+        steps = np.unique(np.quantile(known, np.linspace(0, 1, _PARTS + 1), method="nearest"))
         ends = [_short(step) for step in steps]
         names = [f"{low} to {high}" for low, high in zip(ends, ends[1:], strict=False)]
         places = np.clip(np.searchsorted(steps, numbers, "right") - 1, 0, len(names) - 1)
@@ -126,7 +125,7 @@ def _short(number: float) -> str:
     return f"{number:.0f}" if abs(number) >= 100 or number == int(number) else f"{number:.3g}"
 
 # %% ../../nbs/explore/10_colours.ipynb #bcaf5836
-FIRST = ("genre", "style", "mood", "artist", "album")
+_FIRST = ("genre", "style", "mood", "artist", "album")
 NOT = {*PATH_COLUMNS, "track_id", "title", "status", "reason", "bytes", "modified", "seconds"}
 COLUMNS = 8  # offered
 
@@ -141,10 +140,10 @@ def group_columns(
 
     if colour is not None and colour not in tracks:
         raise SonicError(
-            f"the tracks have no column {colour} to colour by; there are {', '.join(tracks.columns) or 'none'}"
+            f"the table has no column {colour} to colour by; there are {', '.join(tracks.columns) or 'none'}"
         )
     names = [name for name in tracks if str(name).lower() not in NOT and _groups(tracks[name])]
-    names.sort(key=lambda name: (name != colour, FIRST.index(name) if name in FIRST else len(FIRST)))
+    names.sort(key=lambda name: (name != colour, _FIRST.index(name) if name in _FIRST else len(_FIRST)))
     names = [*([colour] if colour is not None and colour not in names else []), *names][:COLUMNS]
     return [groups_of(tracks[name]) for name in names] or [groups_of(pd.Series("all", tracks.index, name="tracks"))]
 
@@ -179,7 +178,7 @@ def draw_points(
 def _look(groups: dict[str, Any], code: int, *, size: float) -> dict[str, Any]:
     "How the points of a group are drawn."
     rest, ordered = groups["entries"][code]["rest"], groups["ordered"]
-    colours = [REST] if rest else PALETTE["light_ramp" if ordered else "light"]
+    colours = [_REST] if rest else PALETTE["light_ramp" if ordered else "light"]
     marker = "o" if rest or ordered else SHAPES[code % len(SHAPES)]
     return {
         "s": size,

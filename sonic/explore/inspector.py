@@ -24,8 +24,8 @@ from ..cream.figure import save
 from ..cream.views import VIEWS, check_views, views
 from .messages import LOOK, regions_csv, regions_frame
 from .page import page, script, style
-from .panes import controls
-from .sides import Side, changed, code, draw_figure, draw_panes, headline, look_at, recipe
+from .panes import changed, controls
+from .sides import Side, code, draw_figure, draw_panes, headline, look_at, recipe
 from .track import Track, preview
 from .wire import SCRIPTS, STYLES, Wire
 from ..files import save_file
@@ -166,7 +166,10 @@ class Explorer(Wire):
             save(drawn, path)
         return drawn._repr_png_()[0]
 
-    def to_npz(self, path: str | os.PathLike[str]) -> None:
+    def to_npz(
+        self,
+        path: str | os.PathLike[str],  # .npz, compressed; times in s of the recording, values in the unit of the view
+    ) -> None:
         "The views as numbers: `mel`, `mel_rows`, `mel_columns`, ..., of the second track `mel_b`, and `settings` as text."
         numbers: dict[str, Any] = {}
         for side, end in zip(self._sides, ("", "_b"), strict=False):
@@ -183,7 +186,10 @@ class Explorer(Wire):
         "The regions as a table, in the order of time."
         return regions_frame(self.regions)
 
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
+    def to_csv(
+        self,
+        path: str | os.PathLike[str],  # .csv, with the columns of `regions_frame`
+    ) -> None:
         "The regions as a CSV file."
         save_file(path, regions_csv(self.regions).encode())
 

@@ -28,15 +28,15 @@ from ..cream.render import render
 from ..cream.summary import summary
 from ..cream.views import VIEWS
 from .catalogue import Library, library
+from .panes import changed
 from .plain import close_all
-from .sides import changed
 from ..files import save_file
 
 # %% auto #0
-__all__ = ['LOOK', 'NOTEBOOK', 'RenderForm', 'Studio', 'studio', 'lab_notebook', 'open_lab']
+__all__ = ['RenderForm', 'Studio', 'studio', 'lab_notebook', 'open_lab']
 
 # %% ../../nbs/explore/09_lab.ipynb #ac3c7925
-LOOK: dict[str, Any] = {
+_LOOK: dict[str, Any] = {
     "layout": {"width": "calc(100% - 4px)", "max_width": "560px"},
     "style": {"description_width": "50px"},
 }
@@ -60,7 +60,7 @@ class RenderForm(ipywidgets.VBox):
     ) -> None:
         self._source, self._config_of = source, config_of
         self.views = {name: ipywidgets.Checkbox(value=True, description=TITLES[name], indent=False) for name in VIEWS}
-        self.out = ipywidgets.Text(value=out, description="Folder", **LOOK)
+        self.out = ipywidgets.Text(value=out, description="Folder", **_LOOK)
         self.button = ipywidgets.Button(description="Render", button_style="primary")
         self.button.on_click(lambda button: self.start())
         self.note, self._bar = ipywidgets.HTML(), ipywidgets.VBox()
@@ -103,7 +103,7 @@ class Studio(ipywidgets.VBox):
         self.form: RenderForm | None = None
         self._shown = ""
         hint = {"placeholder": "a folder of music, a table or a playlist", "continuous_update": False}
-        self.folder = ipywidgets.Text(value=folder, description="Music", **hint, **LOOK)
+        self.folder = ipywidgets.Text(value=folder, description="Music", **hint, **_LOOK)
         self.button = ipywidgets.Button(description="Show", layout={"width": "90px"})
         self.note, self._place = ipywidgets.HTML(), ipywidgets.VBox()
         self.folder.observe(lambda change: self.show(), "value")
@@ -142,7 +142,7 @@ def studio(
     return Studio("" if folder is None else os.fspath(folder))
 
 # %% ../../nbs/explore/09_lab.ipynb #ccded0a4
-NOTEBOOK = "sonic-lab.ipynb"
+_NOTEBOOK = "sonic-lab.ipynb"
 
 
 def lab_notebook(
@@ -190,21 +190,21 @@ def open_lab(
     port: int | None = None,  # of its address; none: 8888 if that is free
     options: Sequence[str] = (),  # more, as JupyterLab takes them
 ) -> int:  # exit code of JupyterLab
-    "Open JupyterLab on a notebook with the studio, in the present folder."
+    "Open JupyterLab here on a notebook with the studio. Raises `SonicError` if it or the folder is not there."
     if folder is not None and not Path(folder).expanduser().exists():
         raise SonicError(f"{folder} is not there")
     if find_spec("jupyterlab") is None:
         raise SonicError("JupyterLab is not installed; pip install jupyterlab")
-    path = Path.cwd() / NOTEBOOK
+    path = Path.cwd() / _NOTEBOOK
     if path.exists():
         print(
-            f"sonic: {NOTEBOOK} is there already and is opened as it is; the folder can be changed in it",
+            f"sonic: {_NOTEBOOK} is there already and is opened as it is; the folder can be changed in it",
             file=sys.stderr,
         )
     else:
         save_file(path, lab_notebook(None if folder is None else Path(folder).expanduser().absolute()))
     # -P: a jupyterlab.py in the present folder is not the program that is meant; the address leads to the notebook
-    command = [sys.executable, "-P", "-m", "jupyterlab", str(path), f"--LabApp.default_url=/lab/tree/{NOTEBOOK}"]
+    command = [sys.executable, "-P", "-m", "jupyterlab", str(path), f"--LabApp.default_url=/lab/tree/{_NOTEBOOK}"]
     command += ["--no-browser"] * (not browser) + [f"--port={port}"] * (port is not None)
     process = subprocess.Popen([*command, *options])
     while True:

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['NEAR', 'NAMES', 'MODULES', 'FEW', 'METHODS', 'MOST', 'Layout', 'layout', 'turned']
+__all__ = ['NAMES', 'MODULES', 'METHODS', 'MOST', 'Layout', 'layout', 'turned']
 
 # %% ../../nbs/explore/10_layout.ipynb #918a3b32
-NEAR = 10  # neighbours that a layout is judged by; a tenth of the tracks, where they are few
+_NEAR = 10  # neighbours that a layout is judged by; a tenth of the tracks, where they are few
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Layout:
 # %% ../../nbs/explore/10_layout.ipynb #2fdd169c
 NAMES = {"tsne": "t-SNE", "umap": "UMAP", "pacmap": "PaCMAP", "pca": "PCA"}
 MODULES = {"tsne": "sklearn.manifold", "umap": "umap", "pacmap": "pacmap", "pca": "numpy"}  # that they need
-FEW = 5  # tracks, fewer than which have no neighbourhoods to keep
+_FEW = 5  # tracks, fewer than which have no neighbourhoods to keep
 
 
 def _pca(vectors: np.ndarray, *, seed: int) -> np.ndarray:
@@ -104,7 +104,7 @@ MOST = 20_000  # tracks
 
 
 def layout(
-    source: Table | Index,
+    source: Table | Index,  # an embedding table or the index of it, of at most `MOST` tracks that have a sound
     *,
     method: str = "tsne",  # tsne, umap or pacmap (which need the extra map), or pca
     seed: int = 0,  # of umap and pacmap; the other two leave nothing to chance
@@ -118,7 +118,7 @@ def layout(
     rows = np.flatnonzero(index.heard)
     if len(rows) > MOST:
         raise SonicError(f"a map shows at most {MOST} tracks, not {len(rows)}; take a part of the table")
-    vectors, method = index.vectors[rows], "pca" if len(rows) < FEW else method
+    vectors, method = index.vectors[rows], "pca" if len(rows) < _FEW else method
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of advice on numbers of threads
         places = turned(METHODS[method](vectors, seed=seed))
@@ -151,7 +151,7 @@ def turned(
 def _judged(vectors: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, float]:
     "The nearest of each track, shape (tracks, up to 10), and the share of them that the plane keeps."
     count, own = len(vectors), np.arange(len(vectors))
-    k = min(NEAR, max(1, count // 10), count - 1)
+    k = min(_NEAR, max(1, count // 10), count - 1)
     if k < 1:
         return np.zeros((count, 0), np.int64), 1.0
     near, _ = nearest(vectors, vectors, k=k, own=own)

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config import Config, SonicError
+from .alike import table_with_files
 from .cards import Cards, gallery
 from ..rouge.playlistfile import open_playlist
 from ..tails.index import Index
-from ..tails.table import Table, open_table
+from ..tails.neighbours import find_tracks
+from ..tails.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +27,7 @@ __all__ = ['playlist']
 
 # %% ../../nbs/explore/13_listen.ipynb #2f272bcc
 def playlist(
-    tracks: pd.DataFrame | Sequence[str] | str | os.PathLike[str],  # with a column track_id, or ids; or a playlist file
+    tracks: pd.DataFrame | Sequence[str] | str | os.PathLike[str],  # with a track_id; ids or titles; a playlist file
     source: Table | Index | str | os.PathLike[str],  # an embedding table, its file, or the index of it
     *,
     view: str = "mel",  # of the pictures: mel, chroma, fft or tempogram
@@ -36,20 +38,17 @@ def playlist(
     "A playlist as cards that play one after the other. Raises `SonicError` for a track that is not in the table."
     import pandas as pd
 
-    table = open_table(source) if isinstance(source, (str, os.PathLike)) else source
-    if "path" not in table.tracks:
-        raise SonicError("the table has no column path; cards need the files")
+    table = table_with_files(source)
     if isinstance(tracks, (str, os.PathLike)):
         tracks, lost = open_playlist(tracks, table.tracks)
         if lost:
             raise SonicError(f"{len(lost)} of the playlist's tracks are not in the table, such as {lost[0]}")
     frame = tracks if isinstance(tracks, pd.DataFrame) else pd.DataFrame({"track_id": list(tracks)}, dtype=object)
     ids = list(frame["track_id"])
-    if strange := [key for key in ids if key not in table.tracks.index]:
-        raise SonicError(f"no track {strange[0]} in the table")
+    rows = find_tracks(table.tracks, ids)
     jumps = list(frame["jump"]) if "jump" in frame else [None] * len(ids)
     why = [f"{n} of {len(ids)}{_told(jump)}" for n, jump in enumerate(jumps, 1)]
-    cards = gallery(table.tracks.loc[ids], view=view, why=why, seconds=seconds, config=config, **settings)
+    cards = gallery(table.tracks.iloc[rows], view=view, why=why, seconds=seconds, config=config, **settings)
     cards.sequence = True
     return cards
 

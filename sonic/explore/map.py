@@ -21,12 +21,12 @@ import traitlets
 
 from ..config import Config, SonicError
 from ..cream.ticks import plain
-from ..cream.views import check_views, full_names
-from .cards import HEIGHT, LONGEST, SOUND, WHOLE, WIDTH, draw_card, small_sound
+from .cards import SOUND, WHOLE, card_config, draw_card
 from .colours import PALETTE, draw_points, group_columns
 from .layout import Layout, layout
+from .messages import is_row
 from .page import page, script, style
-from .track import Track, open_track, preview
+from .track import Track, open_track, preview, small_sound
 from ..files import save_file
 from ..tails.index import Index
 from ..tails.table import Table, open_table
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['LINES', 'SHARED', 'STYLES', 'SCRIPTS', 'PICTURES', 'Map', 'farthest', 'music_map']
+__all__ = ['STYLES', 'SCRIPTS', 'Map', 'farthest', 'music_map']
 
 # %% ../../nbs/explore/11_map.ipynb #bed7cb2c
-LINES = 5  # to the nearest tracks
+_LINES = 5  # to the nearest tracks
 
 
 def _words(
@@ -62,16 +62,16 @@ def _texts(tracks: pd.DataFrame, name: str) -> list[str]:
 
 def _told(laid: Layout, *, colour: str | None) -> dict[str, Any]:
     "A layout as the browser gets it."
-    tracks, near = laid.tracks, laid.near[:, :LINES]
+    tracks, near = laid.tracks, laid.near[:, :_LINES]
     places = np.round(laid.places * 65535).astype("<u2")
     facts = laid.facts + (f"; lines lead to the {near.shape[1]} nearest" if near.shape[1] > 1 else "")
     told = {"places": places.tobytes(), "near": near.astype("<u2").tobytes(), "lines": near.shape[1], "facts": facts}
     return told | _words(tracks) | {"groups": group_columns(tracks, colour=colour), "playable": "path" in tracks}
 
 # %% ../../nbs/explore/11_map.ipynb #b4b04a48
-SHARED, STYLES = ("common.js", "drawing.js", "search.js", "deck.js"), ("common.css", "deck.css", "map.css")
-SCRIPTS = (*SHARED, "plane.js", "raster.js", "marks.js", "legend.js", "player.js", "tip.js", "stage.js", "map.js")
-PICTURES = 500  # kept, of 25 kB
+_SHARED, STYLES = ("common.js", "drawing.js", "search.js", "deck.js"), ("common.css", "deck.css", "map.css")
+SCRIPTS = (*_SHARED, "plane.js", "raster.js", "marks.js", "legend.js", "player.js", "tip.js", "stage.js", "map.js")
+_PICTURES = 500  # kept, of 25 kB
 
 
 class Map(anywidget.AnyWidget):
@@ -95,7 +95,7 @@ class Map(anywidget.AnyWidget):
     def __init__(self, laid: Layout, *, view: str, config: Config, colour: str | None = None) -> None:
         super().__init__(**_told(laid, colour=colour), seconds=config.audio.duration)
         self.laid, self._view, self._config = laid, view, config
-        self._picture = lru_cache(maxsize=PICTURES)(self._draw)
+        self._picture = lru_cache(maxsize=_PICTURES)(self._draw)
         self.on_msg(self._hear)
 
     @property
@@ -121,7 +121,7 @@ class Map(anywidget.AnyWidget):
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         "Take from a browser which track was chosen, and nothing else."
-        if _is_row(row := sync_data.get("chosen"), len(self.titles)) or (row == -1 and type(row) is int):
+        if is_row(row := sync_data.get("chosen"), len(self.titles)) or (row == -1 and type(row) is int):
             super().set_state({"chosen": row})
 
     def _draw(self, number: int) -> bytes:
@@ -136,7 +136,7 @@ class Map(anywidget.AnyWidget):
         "Answer a browser that wants to see a track, or to hear it."
         for wish, name, make in (("see", "seen", self._picture), ("want", "sound", self._sound)):
             number = content.get(wish) if isinstance(content, Mapping) else None
-            if number is None or not self.playable or not _is_row(number, len(self.titles)):
+            if number is None or not self.playable or not is_row(number, len(self.titles)):
                 continue
             try:
                 self.send({name: number}, [make(number)])
@@ -165,10 +165,6 @@ class Map(anywidget.AnyWidget):
         return draw_points(self.laid.places, self.groups[0], title=f"{len(self.titles)} tracks", facts=self.laid.facts)
 
 # %% ../../nbs/explore/11_map.ipynb #032018e9
-def _is_row(value: object, count: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count
-
-
 def _fewer_colours(png: bytes) -> bytes:
     "The same picture in a third of the bytes, for a notebook to stay small."
     from PIL import Image
@@ -233,11 +229,7 @@ def music_map(
     **settings: Any,  # changes to them: n_mels=96, or dotted: `**{"audio.offset": 30}`
 ) -> Map:
     "A map of a collection, at most 20,000 tracks. Raises `SonicError` for a column or a method that is not there."
-    check_views(view)
-    if not 0 < seconds <= LONGEST:
-        raise SonicError(f"seconds={seconds:g} must be above 0 and at most {LONGEST:g} s a track")
-    size = {"picture.width": WIDTH, "picture.height": HEIGHT, "picture.format": "png"}
-    config = (config or Config()).replace(**full_names(settings, view=view))
+    config = card_config(config, settings, view=view, seconds=seconds)
     table = open_table(source) if isinstance(source, (str, os.PathLike)) else source
     made = laid or layout(table, method=method, seed=seed, config=config)
-    return Map(made, view=view, config=config.replace(**size, **{"audio.duration": seconds}), colour=colour)
+    return Map(made, view=view, config=config, colour=colour)

@@ -7,7 +7,7 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/explore/
 # %% ../../nbs/explore/03_messages.ipynb #9598efd5
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['Number', 'Seconds', 'Pair', 'Span', 'ViewName', 'AxisName', 'LOOK', 'OFFERED', 'Value', 'COLUMNS', 'Region',
-           'check_look', 'Request', 'check_request', 'regions_frame', 'regions_csv']
+__all__ = ['LOOK', 'COLUMNS', 'Region', 'check_look', 'Request', 'check_request', 'is_row', 'regions_frame', 'regions_csv']
 
 # %% ../../nbs/explore/03_messages.ipynb #4a46e726
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
@@ -31,12 +30,12 @@ def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
     return pair
 
 
-Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False, strict=True)]
-Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False, strict=True)]  # of the recording
-Pair = Annotated[tuple[Number, Number], AfterValidator(_ordered)]
-Span = Annotated[tuple[Seconds, Seconds], AfterValidator(_ordered)]
-ViewName = Literal["mel", "chroma", "fft", "tempogram"]
-AxisName = Literal["frequency", "pitch class", "tempo", "lag"]
+_Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False, strict=True)]
+_Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False, strict=True)]  # of the recording
+_Pair = Annotated[tuple[_Number, _Number], AfterValidator(_ordered)]
+_Span = Annotated[tuple[_Seconds, _Seconds], AfterValidator(_ordered)]
+_ViewName = Literal["mel", "chroma", "fft", "tempogram"]
+_AxisName = Literal["frequency", "pitch class", "tempo", "lag"]
 
 
 class Region(BaseModel):
@@ -45,11 +44,11 @@ class Region(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     label: Annotated[str, Field(max_length=80, strict=True), AfterValidator(plain)]
-    start: Seconds  # s
-    end: Seconds  # s
-    low: Number | None = None  # in the unit of the axis
-    high: Number | None = None  # the same
-    axis: AxisName | None = None  # what rises; none: all of the picture
+    start: _Seconds  # s
+    end: _Seconds  # s
+    low: _Number | None = None  # in the unit of the axis
+    high: _Number | None = None  # the same
+    axis: _AxisName | None = None  # what rises; none: all of the picture
 
     def model_post_init(self, context: Any, /) -> None:
         "Refuse a region that is inside out."
@@ -58,16 +57,16 @@ class Region(BaseModel):
 
 # %% ../../nbs/explore/03_messages.ipynb #1e525d9e
 LOOK: dict[str, Any] = {
-    "cursor": Seconds,  # where the sound is
+    "cursor": _Seconds,  # where the sound is
     "regions": Annotated[list[Region], Field(max_length=500)],
-    "loop": Span | None,  # what is played again and again
+    "loop": _Span | None,  # what is played again and again
     "playing": Annotated[bool, Field(strict=True)],
     "colormap": Annotated[str, Field(max_length=40, strict=True)],
-    "ranges": dict[ViewName, Pair],  # darkest and brightest value of a view; else as the picture comes
+    "ranges": dict[_ViewName, _Pair],  # darkest and brightest value of a view; else as the picture comes
     "follow": Literal["page", "centre", "off"],
     "scale": Literal["mel", "log", "linear"],  # of frequency
-    "window": Span | None,  # the part that is seen; none: all
-    "heights": dict[ViewName, Pair],  # the part of the rising axis that is seen; else all
+    "window": _Span | None,  # the part that is seen; none: all
+    "heights": dict[_ViewName, _Pair],  # the part of the rising axis that is seen; else all
     "_heard": Literal[0, 1],  # which of two sounds
 }
 _CHECKS = {name: TypeAdapter(kind) for name, kind in LOOK.items()}
@@ -91,10 +90,10 @@ def _checked(adapter: TypeAdapter[Any], name: str, value: Any) -> Any:
         raise SonicError(f"{name}{where} is not what it must be: {first['msg']}") from None
 
 # %% ../../nbs/explore/03_messages.ipynb #facaabf5
-OFFERED = frozenset(name for names in CONTROLS.values() for name in names)
-assert OFFERED <= set(setting_names())
+_OFFERED = frozenset(name for names in CONTROLS.values() for name in names)
+assert _OFFERED <= set(setting_names())
 
-Value = Annotated[str, Field(max_length=40)] | Annotated[float, Field(allow_inf_nan=False)] | None
+_Value = Annotated[str, Field(max_length=40)] | Annotated[float, Field(allow_inf_nan=False)] | None
 
 
 class Request(BaseModel):
@@ -103,9 +102,9 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seq: Annotated[int, Field(ge=0, le=2**53, strict=True)]  # rises; the latest wins
-    views: Annotated[list[ViewName], Field(min_length=1, max_length=4)] | None = None
-    settings: Annotated[dict[str, Value], Field(max_length=40)] | None = None  # dotted names and values
-    offset: Seconds | None = None  # where the stretch starts in the recording
+    views: Annotated[list[_ViewName], Field(min_length=1, max_length=4)] | None = None
+    settings: Annotated[dict[str, _Value], Field(max_length=40)] | None = None  # dotted names and values
+    offset: _Seconds | None = None  # where the stretch starts in the recording
 
 
 def check_request(
@@ -117,9 +116,17 @@ def check_request(
     except ValidationError as error:
         first = error.errors()[0]
         raise SonicError(f"a request that cannot be understood: {first['loc']}: {first['msg']}"[:200]) from None
-    if foreign := set(wish.settings or ()) - OFFERED:
+    if foreign := set(wish.settings or ()) - _OFFERED:
         raise SonicError(f"the explorer does not offer {plain(min(foreign))}")
     return wish
+
+
+def is_row(
+    value: object,  # from the browser
+    count: int,  # rows that there are
+) -> TypeGuard[int]:  # true: it can be used as one
+    "Whether it is the number of a row, from 0."
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count
 
 # %% ../../nbs/explore/03_messages.ipynb #0c9f09e9
 COLUMNS = ("label", "start", "end", "low", "high", "axis")

@@ -61,11 +61,11 @@ def _plain(value: Any) -> Any:
 def page(
     state: Mapping[str, Any],  # what the widget has been sent: JSON, and bytes
     *,
-    title: str,
+    title: str,  # of the window; any text, it is escaped
     script: str,  # a module with a function `render`
-    style: str,
+    style: str,  # CSS
 ) -> str:  # HTML
-    "A widget as one file that plays and draws by itself."
+    "A widget as one file that plays by itself. Raises `SonicError` for a script or style that ends its element."
     code, look = f"{script}\n{_START}", f"body {{ margin: 12px; background: var(--jp-layout-color1, #fff); }}\n{style}"
     if "</script" in code or "</style" in look:
         raise SonicError("a script or a style sheet that ends its own element cannot be put into a page")

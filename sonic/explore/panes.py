@@ -7,12 +7,11 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/explore/
 # %% ../../nbs/explore/02_panes.ipynb #73b3e159
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ..config import Config, about
+from ..config import Config, about, setting_names
 from ..cream.drawing import TITLES, shrink
 from ..cream.outline import third_octaves
 from ..cream.picture import amplitude_db, curve, curve_axis, level_range, palette, peak_of, to_levels
@@ -21,25 +20,24 @@ from ..cream.tempogram import on_bpm_axis
 from ..cream.views import VIEWS
 
 # %% auto #0
-__all__ = ['SPAN', 'TEMPI', 'CELLS', 'POINTS', 'COLORMAPS', 'STFT', 'CONTROLS', 'POWERS', 'USUAL', 'seen', 'pane',
-           'colour_tables', 'controls', 'setting_values']
+__all__ = ['CELLS', 'POINTS', 'COLORMAPS', 'CONTROLS', 'seen', 'pane', 'colour_tables', 'controls', 'changed']
 
 # %% ../../nbs/explore/02_panes.ipynb #59b66c1a
-SPAN = 100.0  # dB below the loudest point that are sent
-TEMPI = 128  # rows of a tempogram on a BPM axis: 1.8 % each from 30 to 300 BPM
+_SPAN = 100.0  # dB below the loudest point that are sent
+_TEMPI = 128  # rows of a tempogram on a BPM axis: 1.8 % each from 30 to 300 BPM
 CELLS = {"mel": 1_000_000, "chroma": 1_000_000, "tempogram": 166_000}  # rows times columns, at most
 POINTS = 2000  # of a spectrum
 
 
 def seen(
-    spectrum: Spectrum,
+    spectrum: Spectrum,  # of the stretch, under the settings that are shown
     *,
     view: str,  # mel, chroma, fft or tempogram
 ) -> View:  # as it is sent
     "A view with the rows and columns that are shown of it."
     made, settings = VIEWS[view](spectrum), spectrum.config.tempogram
     if view == "tempogram" and settings.axis == "bpm":
-        made = on_bpm_axis(made, bpm_min=settings.bpm_min, bpm_max=settings.bpm_max, rows=TEMPI)
+        made = on_bpm_axis(made, bpm_min=settings.bpm_min, bpm_max=settings.bpm_max, rows=_TEMPI)
     return made if view == "fft" else shrink(made, columns=max(1, CELLS[view] // len(made.values)))
 
 # %% ../../nbs/explore/02_panes.ipynb #b585c977
@@ -63,7 +61,7 @@ def pane(
     if view.name == "fft":
         return told | _curve(view, config, low, high)
     if view.unit == "dB":
-        low = high - max(SPAN, config.picture.top_db)
+        low = high - max(_SPAN, config.picture.top_db)
     times, step = view.column_axis.values, config.stft.hop_length / sample_rate
     step = float(times[1] - times[0]) if len(times) > 1 else step
     rows, columns = view.values.shape
@@ -124,10 +122,10 @@ def colour_tables(
     return {name: palette(name).tobytes() for name in names}
 
 # %% ../../nbs/explore/02_panes.ipynb #37186916
-STFT = ("stft.n_fft", "stft.hop_length", "stft.window")
+_STFT = ("stft.n_fft", "stft.hop_length", "stft.window")
 CONTROLS: dict[str, tuple[str, ...]] = {
-    "mel": ("mel.n_mels", "mel.fmin", "mel.fmax", "mel.scale", *STFT),
-    "chroma": ("chroma.kind", "chroma.tuning", *STFT),
+    "mel": ("mel.n_mels", "mel.fmin", "mel.fmax", "mel.scale", *_STFT),
+    "chroma": ("chroma.kind", "chroma.tuning", *_STFT),
     "fft": ("fft.kind", "fft.axis", "fft.unit", "fft.fmin", "stft.n_fft", "stft.window"),
     "tempogram": (
         "tempogram.axis",
@@ -138,8 +136,8 @@ CONTROLS: dict[str, tuple[str, ...]] = {
         "stft.hop_length",
     ),
 }
-POWERS = {"stft.n_fft": range(8, 15), "stft.hop_length": range(6, 13)}  # of two
-USUAL: dict[str, tuple[float, float, float]] = {  # lowest, highest, step
+_POWERS = {"stft.n_fft": range(8, 15), "stft.hop_length": range(6, 13)}  # of two
+_USUAL: dict[str, tuple[float, float, float]] = {  # lowest, highest, step
     "mel.n_mels": (16, 256, 1),
     "mel.fmin": (0, 2000, 10),
     "mel.fmax": (500, float("inf"), 25),
@@ -158,29 +156,31 @@ def controls(
     nyquist: float,  # Hz, the highest frequency there is
 ) -> list[dict[str, Any]]:  # JSON
     "The settings that can be changed while looking, each with its range and its value."
-    return [_control(name, value, nyquist) for name, value in setting_values(CONTROLS[view], config=config).items()]
+    pairs = ((name, *name.split(".")) for name in CONTROLS[view])
+    return [_control(name, getattr(getattr(config, section), key), nyquist) for name, section, key in pairs]
 
 
-def setting_values(
-    names: Iterable[str],  # dotted
+def changed(
+    config: Config,  # whose values are told
     *,
-    config: Config,
-) -> dict[str, Any]:
-    "The values of some settings."
-    pairs = {name: name.split(".") for name in names}
-    return {name: getattr(getattr(config, section), key) for name, (section, key) in pairs.items()}
+    since: Config | None = None,  # none: the defaults
+) -> dict[str, Any]:  # by dotted name
+    "The settings in which a configuration differs."
+    now, then = config.model_dump(), (since or Config()).model_dump()
+    pairs = (name.split(".") for name in setting_names())
+    return {f"{s}.{k}": now[s][k] for s, k in pairs if now[s][k] != then[s][k]}
 
 
 def _control(name: str, value: Any, nyquist: float) -> dict[str, Any]:
     "One setting, as it is offered."
     what = about(name)
-    choices: list[Any] = [2**power for power in POWERS.get(name, ())] or list(what.choices)
+    choices: list[Any] = [2**power for power in _POWERS.get(name, ())] or list(what.choices)
     if choices and value not in choices:
         choices = sorted([*choices, value])
     told: dict[str, Any] = {"name": name, "label": name.partition(".")[2], "help": what.help, "unit": what.unit}
     told |= {"none": what.optional, "value": value}
     if choices:
         return told | {"choices": choices}
-    low, high, step = USUAL[name]
+    low, high, step = _USUAL[name]
     low, high = (low, min(high, nyquist)) if value is None else (min(low, value), max(min(high, nyquist), value))
     return told | {"choices": None, "low": low, "high": high, "step": step, "whole": what.whole}

@@ -20,27 +20,27 @@ from ..cream.drawing import TITLES
 from ..cream.figure import figure
 from ..cream.ticks import clock
 from ..cream.views import VIEWS, check_views, full_names, spectrum_of
-from .panes import controls
+from .panes import changed, controls
 from .track import Track, open_track, preview
 
 # %% auto #0
-__all__ = ['Act', 'LOOK', 'GRID', 'setting_widget', 'Plain', 'close_all', 'plain']
+__all__ = ['setting_widget', 'Plain', 'close_all', 'plain']
 
 # %% ../../nbs/explore/04_plain.ipynb #0ded7be2
-Act = Callable[[str, Any], None]  # is told the dotted name and the new value
+_Act = Callable[[str, Any], None]  # is told the dotted name and the new value
 
-LOOK: dict[str, Any] = {"style": {"description_width": "90px"}, "layout": {"width": "auto", "flex": "1 1 auto"}}
-GRID = "repeat(auto-fill, minmax(min(100%, 300px), 1fr))"
+_LOOK: dict[str, Any] = {"style": {"description_width": "90px"}, "layout": {"width": "auto", "flex": "1 1 auto"}}
+_GRID = "repeat(auto-fill, minmax(min(100%, 300px), 1fr))"
 
 
 def setting_widget(
     control: dict[str, Any],  # as `controls` gives it
     *,
-    act: Act,
-) -> ipywidgets.Widget:
+    act: _Act,  # called with the dotted name and the new value when that has been chosen
+) -> ipywidgets.Widget:  # a list of choices, a slider, or a slider that can be switched off
     "What changes one setting."
     name, value, tooltip = control["name"], control["value"], _help(control)
-    look = {**LOOK, "description": control["label"], "tooltip": tooltip}
+    look = {**_LOOK, "description": control["label"], "tooltip": tooltip}
     if control["choices"] is not None:
         made = ipywidgets.Dropdown(options=control["choices"], value=value, **look)
         made.observe(lambda change: act(name, change["new"]), "value")
@@ -84,7 +84,7 @@ class Plain(ipywidgets.VBox):
         words = f"<b>{escape(track.title)}</b> {escape(' · '.join(filter(None, facts)))}"
         self._view = ipywidgets.Dropdown(options=[(TITLES[name], name) for name in VIEWS], value=view)
         self._view.observe(lambda change: self._turn(), "value")
-        self._settings = ipywidgets.GridBox(layout={"grid_template_columns": GRID, "width": "100%"})
+        self._settings = ipywidgets.GridBox(layout={"grid_template_columns": _GRID, "width": "100%"})
         self._picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
         self._note = ipywidgets.HTML()
         sound = ipywidgets.Audio(
@@ -102,8 +102,7 @@ class Plain(ipywidgets.VBox):
     @property
     def settings(self) -> dict[str, Any]:  # dotted names
         "What differs from the settings it began with."
-        now, then = self.config.model_dump(), self.base.model_dump()
-        return {f"{s}.{k}": v for s, part in now.items() for k, v in part.items() if v != then[s][k]}
+        return changed(self.config, since=self.base)
 
     @property
     def colormap(self) -> str:
@@ -138,7 +137,9 @@ class Plain(ipywidgets.VBox):
         self._picture.layout.width = f"{int(110 * drawn.get_size_inches()[0])}px"
 
 
-def close_all(widget: ipywidgets.Widget) -> None:
+def close_all(
+    widget: ipywidgets.Widget,  # with all that it holds; none of it can be shown again
+) -> None:
     "Close a widget with its layout, its style and what lies in it: `close` alone leaves them behind."
     for name in ("layout", "style", "children"):
         parts = getattr(widget, name, None) or ()

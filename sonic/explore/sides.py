@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..config import Config, fingerprint, setting_names
+from ..config import Config, fingerprint
 from ..cream.audio import Clip
 from ..cream.drawing import TITLES
 from ..cream.figure import empty_figure, figure
@@ -21,14 +21,14 @@ from ..cream.spectrum import Spectrum, View
 from ..cream.tempo import tempo
 from ..cream.ticks import sharp
 from ..cream.views import VIEWS, spectrum_of
-from .panes import pane, seen
+from .panes import changed, pane, seen
 from .track import Track
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['Side', 'look_at', 'headline', 'changed', 'recipe', 'draw_panes', 'part_of', 'draw_figure', 'title', 'code']
+__all__ = ['Side', 'look_at', 'headline', 'recipe', 'draw_panes', 'part_of', 'draw_figure', 'title', 'code']
 
 # %% ../../nbs/explore/04_sides.ipynb #91c764e8
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Side:
 
 
 def look_at(
-    track: Track,
+    track: Track,  # opened; its sound is read here, unless `before` has the same stretch
     *,
     config: Config,  # whose `audio` says which stretch
     before: Side | None = None,  # the same track under another configuration
@@ -64,7 +64,7 @@ def look_at(
 
 # %% ../../nbs/explore/04_sides.ipynb #d5caf8f6
 def headline(
-    side: Side,
+    side: Side,  # whose stretch is measured for key and tempo
     *,
     other: Config | None = None,  # that of the side it is compared with
 ) -> dict[str, Any]:  # JSON
@@ -76,22 +76,11 @@ def headline(
     told = {"title": side.track.title, "artist": side.track.artist, "start": side.start, "seconds": side.clip.seconds}
     return told | {"total": side.track.seconds, "facts": " · ".join(facts), "notes": list(side.clip.notes)}
 
-
-def changed(
-    config: Config,
-    *,
-    since: Config | None = None,  # none: the defaults
-) -> dict[str, Any]:  # dotted names
-    "The settings in which a configuration differs."
-    now, then = config.model_dump(), (since or Config()).model_dump()
-    pairs = (name.split(".") for name in setting_names())
-    return {f"{s}.{k}": now[s][k] for s, k in pairs if now[s][k] != then[s][k]}
-
 # %% ../../nbs/explore/04_sides.ipynb #9fd1aa05
 def recipe(
-    sides: Sequence[Side],
+    sides: Sequence[Side],  # one or two
     *,
-    view: str,
+    view: str,  # mel, chroma, fft or tempogram: whose section counts, with audio, stft and picture
 ) -> str:  # letters and digits
     "What a pane of these sides depends on."
     sections = ("audio", "stft", view, "picture")
@@ -99,9 +88,9 @@ def recipe(
 
 
 def draw_panes(
-    sides: Sequence[Side],
+    sides: Sequence[Side],  # one or two; two tracks share the level of the louder
     *,
-    view: str,
+    view: str,  # mel, chroma, fft or tempogram
 ) -> list[dict[str, Any]]:  # a message a side
     "One view of every side."
     views = [seen(side.spectrum, view=view) for side in sides]
@@ -121,7 +110,7 @@ def _peaks(views: Sequence[View], sides: Sequence[Side]) -> list[float]:
 def part_of(
     look: Mapping[str, Any],  # window, heights, ranges, scale: as the explorer holds them
     *,
-    view: str,
+    view: str,  # mel, chroma, fft or tempogram
     start: float,  # s, where the clip starts in its recording
 ) -> dict[str, Any]:  # keyword arguments of `figure`
     "What `figure` must know to draw the part of a view that is seen."
@@ -133,10 +122,10 @@ def part_of(
 
 
 def draw_figure(
-    sides: Sequence[Side],
+    sides: Sequence[Side],  # one or two, from left to right
     *,
-    views: Sequence[str],
-    look: Mapping[str, Any],  # also colormap
+    views: Sequence[str],  # from top to bottom
+    look: Mapping[str, Any],  # as `part_of` takes it, and colormap
 ) -> Figure:
     "What is seen, as a figure: a row a view, a column a side."
     with empty_figure(7 * len(sides), 3 * len(views)) as drawn:
@@ -151,10 +140,10 @@ def draw_figure(
 
 
 def title(
-    side: Side,
+    side: Side,  # one of `sides`
     sides: Sequence[Side],  # it and what it is compared with
     *,
-    view: str,
+    view: str,  # mel, chroma, fft or tempogram
 ) -> str:
     "What stands above a view of a side."
     name = f"{side.track.title} – {TITLES[view]}"
@@ -166,11 +155,11 @@ def title(
 
 
 def code(
-    side: Side,
+    side: Side,  # one of `sides`
     sides: Sequence[Side],  # it and what it is compared with
     *,
-    views: Sequence[str],
-    look: Mapping[str, Any],
+    views: Sequence[str],  # a call of `figure` for each, in this order
+    look: Mapping[str, Any],  # as `draw_figure` takes it
 ) -> str:  # Python
     "The lines that draw what is seen of a side."
     audio = side.config.audio

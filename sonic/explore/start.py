@@ -28,7 +28,7 @@ Source = str | os.PathLike[str] | Clip | Mapping[str, Any] | Track  # file, clip
 
 
 def explore(
-    track: Source,
+    track: Source,  # a file, a clip, a row of a collection, or what `open_track` gave
     view: str | Sequence[str] = "mel",  # mel, chroma, fft or tempogram, or several of them
     *,
     title: str | None = None,  # none: from the tags, or the name of the file
@@ -57,7 +57,7 @@ def _sorted(
 
 # %% ../../nbs/explore/06_start.ipynb #65b1576b
 def compare(
-    a: Source,
+    a: Source,  # a file, a clip, a row of a collection, or what `open_track` gave
     b: Source,  # another track, or a table of settings for the same: {"stft.n_fft": 512}
     view: str | Sequence[str] = "mel",  # mel, chroma, fft or tempogram, or several of them
     *,

@@ -22,7 +22,7 @@ from ..cream.music import encode
 from ..cream.ticks import plain
 
 # %% auto #0
-__all__ = ['SECONDS', 'LONGEST', 'MOST_BYTES', 'COMPRESSION', 'Track', 'open_track', 'preview']
+__all__ = ['SECONDS', 'LONGEST', 'Track', 'open_track', 'preview', 'small_sound']
 
 # %% ../../nbs/explore/00_track.ipynb #4074b6fc
 SECONDS = 30.0  # s, what is shown if nobody says how much
@@ -84,22 +84,33 @@ def _text(label: object) -> str:
     return label if isinstance(label, str) else ""
 
 # %% ../../nbs/explore/00_track.ipynb #c25d1f77
-MOST_BYTES = 2_000_000  # of sound that is sent to a browser
-COMPRESSION = (0.75, 1.0)  # of the encoder: about 40 kbit/s for mono at 22 kHz; and if need be, the most
+_MOST_BYTES = 2_000_000  # of sound that is sent to a browser
+_COMPRESSION = (0.75, 1.0)  # of the encoder: about 40 kbit/s for mono at 22 kHz; and if need be, the most
 
 
 def preview(
-    clip: Clip,
+    clip: Clip,  # sent at its own sample rate; samples beyond -1 and 1 are clipped
     *,
-    limit: int = MOST_BYTES,  # bytes
+    limit: int = _MOST_BYTES,  # bytes
 ) -> bytes:  # an Ogg file
     "The sound of a clip for a browser. Raises `SonicError` if it would be bigger than the limit."
-    samples = np.clip(clip.samples, -1, 1)
-    for compression in COMPRESSION:
-        sound = encode(samples, format="ogg", sample_rate=clip.sample_rate, compression=compression)
+    for compression in _COMPRESSION:
+        sound = _ogg(clip, compression)
         if len(sound) <= limit:
             return sound
     raise SonicError(
         f"{clip.seconds:.0f} s of sound make {len(sound) / 1e6:.1f} MB, more than the {limit / 1e6:g} MB that a browser "
         "is sent; take a shorter audio.duration or a lower audio.sample_rate"
     )
+
+
+def small_sound(
+    clip: Clip,  # any length; samples beyond -1 and 1 are clipped
+) -> bytes:  # an Ogg file
+    "The sound of a clip in as few bytes as the encoder can do."
+    return _ogg(clip, _COMPRESSION[-1])
+
+
+def _ogg(clip: Clip, compression: float) -> bytes:
+    "The sound of a clip as Ogg Vorbis."
+    return encode(np.clip(clip.samples, -1, 1), format="ogg", sample_rate=clip.sample_rate, compression=compression)

@@ -13,6 +13,7 @@ import anywidget
 import traitlets
 
 from ..config import SonicError
+from ..cream.ticks import plain
 from ..cream.views import VIEWS
 from .messages import LOOK, check_look, check_request
 from .page import script, style
@@ -78,7 +79,7 @@ class Wire(anywidget.AnyWidget):
                 elif name in LOOK and (name != "colormap" or value in self._tables):
                     taken[name] = check_look(name, value)
                 elif name in LOOK:
-                    raise SonicError("that colour map is not offered")
+                    raise SonicError(f"colormap={plain(str(value))} is not offered")
             except SonicError as error:
                 wrong = str(error)
         super().set_state(taken)

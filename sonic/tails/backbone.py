@@ -42,7 +42,7 @@ class Backbone:
     def layer(
         self,
         wanted: int | None,  # from 0, or from the end: -1 is the last; none: the middle one
-    ) -> int:
+    ) -> int:  # from 0
         "The number of a layer. Raises `SonicError` for one that is not there."
         if wanted is None:
             return len(self.sizes) // 2
@@ -54,11 +54,11 @@ class Backbone:
 
 # %% ../../nbs/tails/05_backbone.ipynb #63b63829
 def vector_size(
-    backbone: Backbone,
+    backbone: Backbone,  # which says how many numbers and rows each layer has
     *,
     layer: int,  # from 0
     pooling: str,  # rows, mean, max, meanmax or token
-) -> int:
+) -> int:  # numbers in a vector
     "How many numbers a picture becomes. Raises `SonicError` for what the network does not have."
     if pooling == "token" and not backbone.token:
         raise SonicError(f"vision.pooling=token: {backbone.name} has no class token; take rows, mean, max or meanmax")
@@ -81,7 +81,7 @@ def pooled(
 
 # %% ../../nbs/tails/05_backbone.ipynb #b8803e20
 @contextmanager
-def all_digits() -> Iterator[None]:
+def all_digits() -> Iterator[None]:  # to be used as `with all_digits():`
     "Convolutions on a graphics card with all digits of their numbers, and not as TF32, for a while."
     cudnn: Any = torch.backends.cudnn
     now = hasattr(cudnn, "conv")  # since PyTorch 2.9

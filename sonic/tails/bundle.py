@@ -42,9 +42,9 @@ def _moved(register: np.ndarray, move: np.ndarray) -> np.ndarray:
 
 # %% ../../nbs/tails/04_bundle.ipynb #9a6f9dd3
 def crc32c(
-    data: bytes | memoryview,
-) -> int:
-    "The CRC-32C checksum."
+    data: bytes | memoryview,  # of any length
+) -> int:  # 32 bits
+    "The CRC-32C checksum (RFC 3720, appendix B.4)."
     register = 0xFFFFFFFF
     for start in range(0, len(data), 1 << 16):
         piece = np.frombuffer(data[start : start + (1 << 16)], np.uint8)
@@ -136,7 +136,7 @@ def read_bundle(
     data: bytes,  # content of the file .data-00000-of-00001
     *,
     skip: Collection[str] = ("Adam",),  # arrays with one of these in their name are left out
-) -> dict[str, np.ndarray]:  # by name; views of the data
+) -> dict[str, np.ndarray]:  # by name, each of the shape it was saved with; views of the data
     "The arrays of a checkpoint. Raises `SonicError` if a byte of the index, or of an array, is not as it was written."
     found: dict[str, np.ndarray] = {}
     end = total = 0
@@ -159,8 +159,8 @@ def read_bundle(
 
 # %% ../../nbs/tails/04_bundle.ipynb #b7562983
 def safetensors_bytes(
-    arrays: dict[str, np.ndarray],  # float32
-    notes: dict[str, str],  # about them
+    arrays: dict[str, np.ndarray],  # by name: float32, of any shape
+    notes: dict[str, str],  # about them, for the header
 ) -> bytes:
     "A safetensors file, always the same for the same arrays."
     header: dict[str, object] = {"__metadata__": notes}

@@ -19,13 +19,13 @@ import numpy as np
 
 from ..config import Config
 from ..cream.audio import Clip, load
-from ..cream.imageset import ImageSet, open_images
+from ..cream.imageset import ImageSet
 from ..cream.jobs import run
 from ..cream.layouts import open_collection
-from ..cream.manifest import MANIFEST
 from ..cream.outcome import Outcome
 from ..cream.views import VIEWS
 from ..sections import SonicError
+from .embed import images_in
 from .sight import TIMELESS, draw_window, seen_views, unroll
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class Crops:
 
     def of(
         self,
-        rows: np.ndarray,  # of `tracks`
-    ) -> list[np.ndarray]:  # of each track, the places of its crops
+        rows: np.ndarray,  # int64, shape (n,), of `tracks`
+    ) -> list[np.ndarray]:  # int64, one array a track: the places of its crops in `levels`
         "Where the crops of some tracks lie."
         order = np.argsort(self.track, kind="stable")
         ends = np.searchsorted(self.track[order], np.arange(len(self.tracks) + 1))
@@ -95,7 +95,7 @@ class Crops:
 
     def counts(
         self,
-        rows: np.ndarray,  # of `tracks`
+        rows: np.ndarray,  # int64, shape (n,), of `tracks`
     ) -> np.ndarray:  # int64, shape (views, 256)
         "How often each level stands in the pictures of some tracks."
         places = np.concatenate(self.of(rows))
@@ -147,7 +147,8 @@ def read_crops(
     **settings: Any,  # changes to the settings, dotted: `**{"network.window": 5}`
 ) -> Crops:
     "Windows of many tracks, as the network of these settings sees them. Raises `SonicError` if there are none."
-    config, images = (config or Config()).replace(**settings), _images(source)
+    config = (config or Config()).replace(**settings)
+    images = source if isinstance(source, ImageSet) else images_in(source)
     if images:
         config = config.replace(**drawn_settings(images.config))
         work: Any = partial(_seen, images=images, config=config)
@@ -169,16 +170,9 @@ def read_crops(
     return Crops(levels, track, tracks.iloc[sorted(counts)], config, failed, whole)
 
 
-def _images(source: Any) -> ImageSet | None:
-    "The image set, if it is one."
-    if isinstance(source, (str, os.PathLike)) and Path(source, MANIFEST).exists():
-        return open_images(source)
-    return source if isinstance(source, ImageSet) else None
-
-
 def drawn_settings(
     config: Config,  # of an image set, or of crops
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # by section, as `Config.replace` takes them
     "The settings that say how pictures were drawn."
     sections = config.model_dump(include={"audio", "stft", *VIEWS})
     return {**sections, "picture": {key: getattr(config.picture, key) for key in ("top_db", "floor_db")}}

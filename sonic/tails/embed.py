@@ -7,12 +7,12 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/tails/em
 # %% ../../nbs/tails/10_embed.ipynb #7f498bb2
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from ..cream.views import VIEWS
 from ..files import file_stamp, path_text
 from ..places import place
 from ..sections import SonicError
-from .embedder import Embedder, Heard, Windows
+from .embedder import Embedder, Heard, Windows, mean_vector
 from .journal import Row, earlier_rows, is_done, journal_path, taken_down
 from .registry import Entry, embedder_entry, find_device, make_embedder, make_recipe
 from .table import Table, make_table, save_table
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['SLOW', 'TORCH', 'embed']
+__all__ = ['SLOW', 'embed', 'images_in']
 
 # %% ../../nbs/tails/10_embed.ipynb #61c5ebb0
 @dataclass(frozen=True)
@@ -133,9 +133,8 @@ def _on_device(outcomes: Iterator[Outcome], how: _How) -> Iterator[Outcome]:
 
 def _vector(shown: dict[str, Any], *, how: _How) -> np.ndarray:
     "The vector of a track that was prepared."
-    embedder, prepared = _embedder(how, how.device), shown["prepared"]
-    vectors = np.concatenate([embedder.embed_prepared(list(some)) for some in batched(prepared, how.batch)])
-    return np.average(vectors.astype(np.float64), axis=0, weights=shown["weights"]).astype(np.float32)
+    vectors = _embedder(how, how.device).embed_all(shown["prepared"], batch=how.batch)
+    return mean_vector(vectors, shown["weights"])
 
 # %% ../../nbs/tails/10_embed.ipynb #e1ff86e7
 def embed(
@@ -152,7 +151,7 @@ def embed(
     **settings: Any,  # changes to the settings, dotted: `**{"vision.view": "chroma"}`
 ) -> Table:
     "One vector a track. A bad file costs one row; what is there already is kept."
-    images = _images(source)
+    images = images_in(source)
     config = (config or Config()).replace(**settings)
     if images:  # what its pictures were drawn with is settled
         config = config.replace(**images.config.model_dump(include={"audio", "stft", *VIEWS, "picture"}))
@@ -186,10 +185,12 @@ def embed(
     return table
 
 
-def _images(source: str | Path | pd.DataFrame) -> ImageSet | None:
-    "The image set in a folder; none if there is none."
-    there = isinstance(source, (str, Path)) and (place(source) / MANIFEST).exists()
-    return open_images(source) if there else None  # type: ignore[arg-type]
+def images_in(
+    source: Any,  # a folder that `render` wrote, or whatever else a collection is read from
+) -> ImageSet | None:  # none if it is no such folder
+    "The image set in a folder, if that is what it is."
+    there = isinstance(source, (str, os.PathLike)) and (place(source) / MANIFEST).exists()
+    return open_images(source) if there else None
 
 
 def _kept(row: Row | None, stamp: Mapping[str, Any], retry: bool) -> bool:
@@ -199,7 +200,7 @@ def _kept(row: Row | None, stamp: Mapping[str, Any], retry: bool) -> bool:
 
 
 SLOW = 10  # networks on a processor take so much longer than pictures, at most
-TORCH = 2  # GB that PyTorch holds by itself
+_TORCH = 2  # GB that PyTorch holds by itself
 
 
 def _outcomes(work: list[tuple[str, str]], how: _How, *, jobs: int | None, progress: str | bool) -> Iterator[Outcome]:
@@ -207,7 +208,7 @@ def _outcomes(work: list[tuple[str, str]], how: _How, *, jobs: int | None, progr
     limits = how.config.limits
     deadlines = [SLOW * time_for(path, deadline=limits.deadline) for _, path in work]
     function = partial(_embed_track if how.device == "cpu" else _show_track, how=how)
-    outcomes = run(function, work, jobs=jobs, progress=progress, deadlines=deadlines, memory=limits.memory + TORCH)
+    outcomes = run(function, work, jobs=jobs, progress=progress, deadlines=deadlines, memory=limits.memory + _TORCH)
     return outcomes if how.device == "cpu" else _on_device(outcomes, how)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import batched
@@ -23,7 +23,7 @@ from ..sections import SonicError
 from .contract import Contract, windows
 
 # %% auto #0
-__all__ = ['Windows', 'Heard', 'Embedder']
+__all__ = ['Windows', 'mean_vector', 'Heard', 'Embedder']
 
 # %% ../../nbs/tails/01_embedder.ipynb #44850f28
 @dataclass(frozen=True)
@@ -40,7 +40,15 @@ class Windows:
     @property
     def mean(self) -> np.ndarray:  # float32, shape (size,)
         "The vector of the track."
-        return np.average(self.vectors.astype(np.float64), axis=0, weights=self.weights).astype(np.float32)
+        return mean_vector(self.vectors, self.weights)
+
+
+def mean_vector(
+    vectors: np.ndarray,  # shape (windows, size)
+    weights: np.ndarray | Sequence[float],  # shape (windows,): what each counts for
+) -> np.ndarray:  # float32, shape (size,)
+    "The vector of a track from those of its windows, each for as much as it adds."
+    return np.average(vectors.astype(np.float64), axis=0, weights=weights).astype(np.float32)
 
 
 @dataclass
@@ -58,14 +66,21 @@ class Heard:
         "Whether there was no sound at all."
         return self.peak == 0
 
-    def listen(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[np.ndarray]:
-        "The same blocks, measured."
+    def listen(
+        self,
+        blocks: Iterable[np.ndarray],  # samples, each of shape (n,)
+        sample_rate: int,  # Hz
+    ) -> Iterator[np.ndarray]:  # the same blocks, each of shape (n,)
+        "Pass blocks on, and take down how long and how loud they are."
         for block in blocks:
             self.peak = max(self.peak, float(np.abs(block).max(initial=0)))
             self.seconds += len(block) / sample_rate
             yield block
 
-    def windows(self, vectors: np.ndarray) -> Windows:
+    def windows(
+        self,
+        vectors: np.ndarray,  # float32, shape (windows, size)
+    ) -> Windows:
         "All of it, with the vectors of the windows."
         starts, weights = np.array(self.starts), np.array(self.weights)
         return Windows(starts, weights, vectors, self.seconds, self.silent, tuple(self.notes))
@@ -117,7 +132,7 @@ def _pooled(answer: np.ndarray, windows: int, contract: Contract) -> np.ndarray:
         declared = ", ".join(f"{axis} {wanted[axis] or 'any'}" for axis in contract.axes)
         raise SonicError(f"{contract.name} must give the axes ({declared}), not an array of shape {answer.shape}")
     if not np.isfinite(answer).all():
-        raise SonicError(f"{contract.name} gave numbers that are not finite")
+        raise SonicError(f"{contract.name} gave numbers that are not finite; that is a fault of the embedder")
     if "time" in contract.axes:
         answer = answer.mean(axis=contract.axes.index("time"), dtype=np.float64)
     return answer.astype(np.float32)
@@ -140,7 +155,7 @@ class Embedder(ABC):
     def forward(
         self,
         batch: np.ndarray,  # float32, shape (windows, *shape), normalised
-    ) -> np.ndarray:  # with the contract's axes
+    ) -> np.ndarray:  # with the contract's axes: shape (windows, size), or with time between or behind
         "The vectors of some windows."
 
     def windows_of(
@@ -151,16 +166,14 @@ class Embedder(ABC):
     ) -> Windows:
         "A track, window by window, from its first sample to its last."
         heard = Heard()
-        shown = self.shown(source, heard)
-        vectors = [self.embed_prepared(list(some)) for some in batched(shown, batch)]
-        return heard.windows(np.concatenate(vectors))
+        return heard.windows(self.embed_all(self.shown(source, heard), batch=batch))
 
     def shown(
         self,
         source: Clip | Stream | str | os.PathLike[str],  # at any rate that the contract allows
         heard: Heard,  # takes down what else there is to say of the track
     ) -> Iterator[np.ndarray]:  # of the contract's shape and type
-        "What the network is shown of a track, window by window."
+        "What the network is shown of a track, window by window. Raises `SonicError` at a rate that it refuses."
         contract = self.contract
         with _opened(source, contract) as sound:
             if sound.sample_rate != contract.sample_rate:
@@ -181,6 +194,15 @@ class Embedder(ABC):
         "Vectors of what was prepared, which is held to the contract on both sides."
         return _pooled(self.forward(_normal(np.stack(prepared), self.contract)), len(prepared), self.contract)
 
+    def embed_all(
+        self,
+        prepared: Iterable[np.ndarray],  # a window each, of the contract's shape and type
+        *,
+        batch: int,  # windows that are embedded at once
+    ) -> np.ndarray:  # float32, shape (windows, size)
+        "The same of any number of windows, a batch at a time."
+        return np.concatenate([self.embed_prepared(list(some)) for some in batched(prepared, batch)])
+
     def embed(
         self,
         source: Clip | Stream | str | os.PathLike[str],  # at any rate that the contract allows
@@ -195,9 +217,9 @@ class Embedder(ABC):
         levels: Mapping[str, np.ndarray],  # by view: uint8, shape (height, width), the lowest row last
         *,
         seconds: float | None = None,  # s, that their width stands for
-    ) -> list[tuple[float, np.ndarray]]:  # what each counts for, and what the network is shown
-        "Windows of pictures that are drawn already."
-        raise SonicError(f"{self.contract.name} listens to sound; it cannot embed an image set")
+    ) -> list[tuple[float, np.ndarray]]:  # of each window what it counts for, and what the network is shown
+        "Windows of pictures that are drawn already. Raises `SonicError` for an embedder that listens."
+        raise SonicError(f"{self.contract.name} listens to sound; it cannot embed an image set, so give it the music")
 
     def embed_pictures(
         self,
@@ -208,5 +230,4 @@ class Embedder(ABC):
     ) -> np.ndarray:  # float32, shape (size,)
         "The vector of a track from its pictures."
         weights, prepared = zip(*self.prepare_pictures(levels, seconds=seconds), strict=True)
-        vectors = np.concatenate([self.embed_prepared(list(some)) for some in batched(prepared, batch)])
-        return np.average(vectors.astype(np.float64), axis=0, weights=weights).astype(np.float32)
+        return mean_vector(self.embed_all(prepared, batch=batch), weights)

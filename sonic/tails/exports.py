@@ -72,12 +72,12 @@ FORMATS = {"npy": _npy, "csv": _csv, "projector": _projector, "datasets": _datas
 
 # %% ../../nbs/tails/02_exports.ipynb #664fb0c9
 def export_table(
-    table: Table,
+    table: Table,  # of any recipe, which is written beside it as recipe.json
     out: str | os.PathLike[str],  # folder; made if need be
     *,
     format: str,  # npy, csv, projector or datasets
 ) -> list[Path]:  # what was written
-    "Write a table for another program."
+    "Write a table for another program. Raises `SonicError` for a format that is not there."
     if format not in FORMATS:
         raise SonicError(f"format={format} must be one of {', '.join(FORMATS)}")
     files = FORMATS[format](table) | {"recipe.json": json.dumps(table.recipe, indent=2).encode()}

@@ -25,7 +25,7 @@ def fuse(
     *,
     weights: Mapping[str, float] | None = None,  # by name of a table, or of a part of one; 1 where not given
 ) -> Table:
-    "One table with a part for each. Tracks that are not in all of them are left out, as failed, with the reason."
+    "One table with a part for each, of the tracks in all of them. Raises `SonicError` if there is none, or no weight."
     if not tables:
         raise SonicError("name at least one table to fuse")
     ids = [

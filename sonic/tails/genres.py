@@ -45,7 +45,9 @@ def _usable(table: Table, floors: Mapping[str, Table], label: str) -> tuple[Tabl
             )
         ids = [key for key in ids if key in there]
     if not ids:
-        raise SonicError("the table and its floors have no track in common; embed one collection with both")
+        raise SonicError(
+            "the table and those to beat (floors=) have no track in common; embed one collection with both"
+        )
     return table.take(ids), {name: floor.take(ids) for name, floor in floors.items()}, notes
 
 
@@ -182,12 +184,12 @@ def fit(
     measured: Report | None = None,  # of this table; none: made now
     **settings: Any,  # changes to the settings, dotted: `**{"genres.probe": "knn"}`
 ) -> Probe:
-    "Learn labels from a table, and write what was learned to a file."
+    "Learn labels from a table, and write them to a file. Raises `SonicError` if `measured` is of something else."
     config = (config or Config()).replace(**settings)
     found = measured or report(table, label, config=config, groups=groups, rare=rare)
     if (found.label, found.fingerprint) != (label, table.recipe["fingerprint"]):
         raise SonicError(
-            f"the report is on {found.label} from {found.what}, not on {label} from this table; leave it out"
+            f"the report is on {found.label} from {found.what}, not on {label} from this table; leave measured= out"
         )
     table, _, _ = _usable(table, {}, label)
     held = _splits(table, label, config=config.replace(**{"genres.seeds": 1}), groups=groups, rare=rare)[0][0].groups
@@ -204,7 +206,7 @@ def predict(
     probe: Probe | str | os.PathLike[str],  # or the file that `fit` wrote
     table: Table,  # of the recipe that the probe learned from
 ) -> pd.DataFrame:  # a row a track: track_id, the label, probability, and p(...) of each class
-    "The likeliest label of each track, and how likely each is."
+    "The likeliest label of each track, and how likely each is. Raises `SonicError` for vectors of another recipe."
     import pandas as pd
 
     name = "this probe" if isinstance(probe, Probe) else os.fspath(probe)
@@ -212,7 +214,7 @@ def predict(
     if "recipe" not in probe.facts:
         raise SonicError(f"{name} does not say which vectors it learned from; make it with sonic.tails.genres.fit")
     try:
-        same_recipe(replace(table, recipe=probe.facts["recipe"]), table)
+        same_recipe(probe.facts["recipe"], table.recipe)
     except SonicError as error:
         raise SonicError(f"{name} learned from other vectors than those of the table: {error}") from None
     shares = probe.probabilities(table.vectors)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..sections import SonicError
 from .names import names_in
+from .table import column_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +52,7 @@ def near_twins(
     ids: Sequence[str],  # of the tracks
     *,
     close: float = 0.01,  # share of the root mean square distance between two tracks
-) -> list[tuple[str, str]]:
+) -> list[tuple[str, str]]:  # ids, the earlier track first
     "Pairs of tracks with all but the same vector."
     from sklearn.neighbors import radius_neighbors_graph
 
@@ -68,8 +69,8 @@ def near_twins(
 # %% ../../nbs/tails/17_groups.ipynb #48e70908
 def by_id(
     tracks: pd.DataFrame,  # indexed by track_id, or with that column
-) -> pd.DataFrame:
-    "Tracks indexed and sorted by their id, so that their order in the table does not matter."
+) -> pd.DataFrame:  # indexed by track_id, sorted
+    "Tracks by their id, so that their order does not matter. Raises `SonicError` if one stands twice."
     keyed = tracks.set_index("track_id") if "track_id" in tracks else tracks
     if not keyed.index.is_unique:
         raise SonicError(
@@ -83,17 +84,16 @@ def label_of(
     label: str,  # a column
 ) -> pd.Series:  # text; none where there is no label
     "A label of every track, as text. Raises `SonicError` if there is no such column."
-    if label not in tracks:
-        raise SonicError(f"the table has no column {label}; there are {', '.join(map(str, tracks.columns)) or 'none'}")
-    text = tracks[label].where(tracks[label].notna(), "").astype(str).str.strip()
+    cells = column_of(tracks, label)
+    text = cells.where(cells.notna(), "").astype(str).str.strip()
     return text.where(text != "").astype(object)
 
 
 def groups_of(
     labels: pd.Series,  # the class of each track
     numbers: np.ndarray,  # the number of each track's group
-) -> pd.Series:
-    "How many groups of tracks each class has, by class."
+) -> pd.Series:  # counts by class
+    "How many groups of tracks each class has."
     import pandas as pd
 
     return pd.Series(numbers, index=labels.index).groupby(labels.to_numpy()).nunique()
@@ -110,7 +110,7 @@ def group_by(
     wanted = ["artist", "album"] if groups == "auto" else [] if groups is None else list(groups)
     if groups != "auto":
         for column in wanted:
-            label_of(tracks, column)  # or say which columns there are
+            column_of(tracks, column)  # or say which columns there are
     known = {c: sum(bool(names_in(cell)) for cell in tracks[c]) if c in tracks else 0 for c in wanted}
     used = [column for column in wanted if known[column] and (column != label or groups != "auto")]
     numbers, notes = group_tracks(tracks, columns=used, pairs=pairs), _unused(known, label)
@@ -139,7 +139,7 @@ _GTZAN = r"(?:^|[/\\])(?:blues|classical|country|disco|hiphop|jazz|metal|pop|reg
 
 def unreadable(
     ids: Iterable[str],  # of tracks
-) -> list[str]:
+) -> list[str]:  # those of them that are
     "Tracks that are known to be broken wherever they come from: jazz.00054 of GTZAN."
     return [key for key in ids if re.search(r"(?:^|[/\\])jazz\.00054(?:\.\w+)?$", key)]
 

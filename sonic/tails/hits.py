@@ -18,7 +18,7 @@ from ..sections import SonicError
 from .hubs import Hubness, around, hubness
 from .index import Index, make_index
 from .names import membership
-from .table import Table
+from .table import Table, column_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,9 +33,7 @@ class _Shared:
     def __init__(self, tracks: pd.DataFrame, columns: Sequence[str]):
         from scipy.sparse import hstack
 
-        if missing := [column for column in columns if column not in tracks]:
-            raise SonicError(f"the table has no column {missing[0]}; there are {', '.join(tracks.columns) or 'none'}")
-        self.who = hstack([membership(list(tracks[column])) for column in columns], format="csr")
+        self.who = hstack([membership(list(column_of(tracks, column))) for column in columns], format="csr")
 
     def __getitem__(self, rows: slice) -> Any:  # sparse matrix, shape (rows, tracks)
         return self.who[rows] @ self.who.T
@@ -51,16 +49,14 @@ class Asked:
 
 
 def ask_tracks(
-    index: Index,
+    index: Index,  # of the collection
     label: str,  # column, such as genre
     exclude_same: str | Sequence[str] | None,  # columns, such as artist: neighbours that share it do not count
 ) -> Asked:
     "The tracks that take part. Raises `SonicError` if there are fewer than two."
     import pandas as pd
 
-    if label not in index.tracks:
-        raise SonicError(f"the table has no column {label}; there are {', '.join(index.tracks.columns) or 'none'}")
-    cells = index.tracks[label]
+    cells = column_of(index.tracks, label)
     rows = np.flatnonzero(
         index.heard & cells.notna().to_numpy() & (cells.astype("string") != "").fillna(False).to_numpy(bool)
     )
@@ -72,8 +68,8 @@ def ask_tracks(
 
 # %% ../../nbs/tails/16_hits.ipynb #44a11485
 def neighbour_lists(
-    index: Index,
-    asked: Asked,
+    index: Index,  # of the collection
+    asked: Asked,  # the tracks of it that take part
     k: int,  # neighbours
     *,
     hubs: str,  # mutual or none: whether neighbours of everybody are held back
@@ -84,7 +80,7 @@ def neighbour_lists(
 
 
 def hit_shares(
-    asked: Asked,
+    asked: Asked,  # the tracks that take part
     found: np.ndarray,  # shape (tracks, k): places among those asked; -1 where there are no more
 ) -> np.ndarray:  # float64, shape (tracks,): NaN without neighbours
     "Share of the neighbours with the same label."
@@ -94,7 +90,7 @@ def hit_shares(
 
 # %% ../../nbs/tails/16_hits.ipynb #132d682a
 def count_hubs(
-    index: Index,
+    index: Index,  # of the collection
     *,
     k: int = 10,  # neighbours
     hubs: str = "mutual",  # mutual or none: whether neighbours of everybody are held back
@@ -114,7 +110,7 @@ class Likeness:
 
 
 def likeness(
-    table: Table,
+    table: Table,  # with that column
     label: str,  # column, such as genre
     *,
     k: int = 10,  # neighbours

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['ROLES', 'HeldOut', 'hold_out']
+__all__ = ['HeldOut', 'hold_out']
 
 # %% ../../nbs/tails/18_holdout.ipynb #44989f4d
 def _choose(groups: np.ndarray, classes: np.ndarray, *, share: float, seed: int) -> np.ndarray:  # bool, shape (tracks,)
@@ -36,7 +36,7 @@ def _choose(groups: np.ndarray, classes: np.ndarray, *, share: float, seed: int)
     return chosen[groups]
 
 # %% ../../nbs/tails/18_holdout.ipynb #3d35e24f
-ROLES = {
+_ROLES = {
     "train": "teach", "training": "teach",
     "validation": "validate", "valid": "validate", "val": "validate", "dev": "validate",
     "test": "test", "testing": "test",
@@ -55,13 +55,13 @@ class HeldOut:
 def hold_out(
     tracks: pd.DataFrame,  # a row a track
     *,
-    share: float,  # of the tracks that validate
-    seed: int = 0,
+    share: float,  # of the tracks that validate, 0 to 1
+    seed: int = 0,  # of the order in which groups are taken
     label: str | None = None,  # column of classes, each of which keeps its share; none: there are no classes
 ) -> HeldOut:
     "Hold out whole artists and albums to validate on. Raises `SonicError` if there are too few tracks."
     roles = np.array(
-        [ROLES.get(str(word).strip().lower(), "") for word in tracks["split"]] if "split" in tracks else []
+        [_ROLES.get(str(word).strip().lower(), "") for word in tracks["split"]] if "split" in tracks else []
     )
     given = {role: np.flatnonzero(roles == role) for role in ("teach", "validate")}
     if len(given["teach"]) > 1 and len(given["validate"]) > 1:

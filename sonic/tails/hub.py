@@ -25,10 +25,10 @@ from .embedder import Embedder
 from .hubfiles import file_hash, hub_folder, licence_of, weight_files
 
 # %% auto #0
-__all__ = ['KINDS', 'VERSION', 'sample_rate_of', 'Hub', 'Frames', 'Clap', 'Codec', 'make']
+__all__ = ['sample_rate_of', 'Hub', 'Frames', 'Clap', 'Codec', 'make']
 
 # %% ../../nbs/tails/08_hub.ipynb #3efd643f
-KINDS = {
+_KINDS = {
     "data2vec-audio": "Data2VecAudioModel",  # music2vec
     "mert_model": "HubertModel",  # MERT
     "hubert": "HubertModel",
@@ -51,9 +51,9 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
 def _kind(about: dict[str, Any], model: str) -> str:
     "Which kind of model this is. Raises `SonicError` for one that none of our classes runs."
     kind = about.get("model_type") or "unknown"
-    if kind not in KINDS:
+    if kind not in _KINDS:
         raise SonicError(
-            f"{model} is of kind {kind}; there are {', '.join(KINDS)}, and code of the model's own is not run"
+            f"{model} is of kind {kind}; there are {', '.join(_KINDS)}, and code of the model's own is not run"
         )
     return kind
 
@@ -104,7 +104,7 @@ def _load(folder: Path, kind: str, about: dict[str, Any]) -> Any:
     "A model with its weights. Raises `SonicError` if they are not all there."
     import transformers
 
-    cls, config = getattr(transformers, KINDS[kind]), None
+    cls, config = getattr(transformers, _KINDS[kind]), None
     if kind == "mert_model":
         config = _hubert_config(about, folder.name)
     how = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
@@ -147,7 +147,7 @@ def _balanced(model: Any, about: dict[str, Any]) -> Any:
     return model.eval()
 
 # %% ../../nbs/tails/08_hub.ipynb #a0823717
-VERSION = 1  # goes up when the same sound, settings and weights give other vectors
+_VERSION = 1  # goes up when the same sound, settings and weights give other vectors
 
 
 class Hub(Embedder):
@@ -173,19 +173,25 @@ class Hub(Embedder):
             "low": -LOUDEST,
             "high": LOUDEST,
         }
-        self.contract = Contract("hub", VERSION, shape=(window,), **terms, **self.gives(window), **about)  # type: ignore[arg-type]
+        self.contract = Contract("hub", _VERSION, shape=(window,), **terms, **self.gives(window), **about)  # type: ignore[arg-type]
 
     def longest(self) -> float:  # s
         "The longest window that it takes."
         return float("inf")
 
     @abstractmethod
-    def gives(self, window: int) -> dict[str, Any]:
-        "Size, axes and frames of what it makes of a window."
+    def gives(
+        self,
+        window: int,  # samples
+    ) -> dict[str, Any]:  # keyword arguments of `Contract`: size, axes, frames
+        "What it makes of a window."
 
     @abstractmethod
-    def hear(self, sound: torch.Tensor) -> torch.Tensor:
-        "What it makes of some windows, shape (n, samples)."
+    def hear(
+        self,
+        sound: torch.Tensor,  # float32, shape (windows, samples)
+    ) -> torch.Tensor:  # float32, with the contract's axes: shape (windows, ...)
+        "What it makes of some windows."
 
     def prepare(self, sound: np.ndarray) -> np.ndarray:
         return sound
@@ -196,7 +202,8 @@ class Hub(Embedder):
             parts = [self.hear(part.to(self.device)) for part in torch.from_numpy(batch).split(some)]
             return torch.cat(parts).float().cpu().numpy()
 
-    def only_last(self) -> None:
+    def _only_last(self) -> None:
+        "Refuse a choice of layers where there is none."
         if self.layer != -1:
             raise SonicError(f"hub.layer={self.layer}: {self.folder.name} has no layers to choose from; it must be -1")
 
@@ -230,7 +237,7 @@ class Clap(Hub):
     def gives(self, window: int) -> dict[str, Any]:
         from transformers import ClapFeatureExtractor
 
-        self.only_last()
+        self._only_last()
         self.mel = ClapFeatureExtractor.from_pretrained(self.folder, local_files_only=True)
         if (self.mel.truncation == "fusion") != self.model.config.enable_fusion:
             raise SonicError(
@@ -253,7 +260,7 @@ class Codec(Hub):
         return self.model.config.chunk_length_s or float("inf")
 
     def gives(self, window: int) -> dict[str, Any]:
-        self.only_last()
+        self._only_last()
         config = self.model.config
         return {
             "size": config.hidden_size,
@@ -268,7 +275,7 @@ class Codec(Hub):
 
 # %% ../../nbs/tails/08_hub.ipynb #3fa095a8
 def make(
-    config: Config,
+    config: Config,  # hub.model and what else is set of it
     *,
     device: str = "cpu",  # where the model runs
 ) -> Hub:

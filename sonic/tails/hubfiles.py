@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from ..files import write_file
@@ -100,7 +99,7 @@ def file_hash(
 
 def weight_files(
     folder: Path,  # of a model
-) -> list[Path]:
+) -> list[Path]:  # .safetensors, sorted
     "The weights in a folder. Raises `SonicError` if there are none but pickled ones."
     found = sorted(folder.glob("*.safetensors"))
     if found:
@@ -128,10 +127,6 @@ def to_safetensors(
         raise SonicError(f"{source.name}/pytorch_model.bin is not read: {str(error).splitlines()[0][:160]}") from None
     tensors = {name: value.contiguous().clone() for name, value in held.items() if isinstance(value, torch.Tensor)}
     write_file(target / "model.safetensors", save(tensors, metadata={"format": "pt"}))
-    _copy((path for pattern in ("*.json", "README.md") for path in source.glob(pattern)), target)
+    for path in (*source.glob("*.json"), *source.glob("README.md")):
+        shutil.copyfile(path, target / path.name)
     return target
-
-
-def _copy(files: Iterable[Path], folder: Path) -> None:
-    for path in files:
-        shutil.copyfile(path, folder / path.name)

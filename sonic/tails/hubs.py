@@ -24,7 +24,7 @@ __all__ = ['CROWD', 'NEAR', 'occurrence', 'Hubness', 'hubness', 'mutual_exact', 
 # %% ../../nbs/tails/14_hubs.ipynb #7f3a264b
 def occurrence(
     rows: np.ndarray,  # shape (queries, k): the tracks given to each; -1 for none
-    tracks: int,
+    tracks: int,  # in all
 ) -> np.ndarray:  # int64, shape (tracks,)
     "How often each track is given."
     return np.bincount(rows[rows >= 0], minlength=tracks)
@@ -66,10 +66,10 @@ NEAR = 10  # the neighbour that the tail is measured by
 
 
 def crowd_of(
-    ids: Sequence[str],
+    ids: Sequence[str],  # of the tracks, each once
     *,
     size: int = CROWD,  # tracks at most
-) -> np.ndarray:  # int64, positions, rising
+) -> np.ndarray:  # int64, shape (members,): positions, rising
     "Tracks that stand for the collection: the same ones whatever the order of the ids."
     if len(ids) <= size:
         return np.arange(len(ids))
@@ -126,7 +126,7 @@ def closeness(
     cosines: np.ndarray,  # shape (queries, tracks), or of fewer tracks for each query
     ours: Spread,  # of the queries
     theirs: Spread,  # of the tracks: shape (tracks,), or as the cosines
-) -> np.ndarray:  # float64, as the cosines; at most 0
+) -> np.ndarray:  # float64, of the shape of the cosines; at most 0
     "Logarithm of the chance that another track is less alike, seen from both sides (Schnitzer et al. 2012)."
     from scipy.special import log_ndtr
 
@@ -163,12 +163,14 @@ def mutual(
 def around(
     vectors: np.ndarray,  # unit vectors, shape (tracks, directions)
     *,
-    k: int,
+    k: int,  # neighbours a track, at most
     spread: Spread | None = None,  # of the tracks, to hold hubs back; none: by cosine
     barred: Any = None,  # sparse matrix, shape (tracks, tracks): pairs that do not count
 ) -> tuple[np.ndarray, np.ndarray]:  # rows, -1 where there are no more, and scores; shape (tracks, k), the best first
-    "The neighbours of every track; the scores are cosines, or logarithms of mutual proximity."
+    "The neighbours of every track, by cosine or by mutual proximity. Raises `SonicError` for a spread of other tracks."
     if spread is not None and len(spread.middle) != len(vectors):
-        raise SonicError(f"a spread of {len(spread.middle)} tracks does not fit {len(vectors)} vectors")
+        raise SonicError(
+            f"a spread of {len(spread.middle)} tracks does not fit {len(vectors)} vectors; make the index again"
+        )
     choose = best if spread is None else mutual(spread, spread)
     return nearest(vectors, vectors, k=k, own=np.arange(len(vectors)), barred=barred, choose=choose)

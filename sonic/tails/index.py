@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['GRAPH_FROM', 'open_graph', 'Index', 'has_sound', 'make_index', 'add', 'check_recipe']
+__all__ = ['open_graph', 'Index', 'has_sound', 'make_index', 'add']
 
 # %% ../../nbs/tails/15_index.ipynb #64d9a7eb
-GRAPH_FROM = 200_000  # tracks
+_GRAPH_FROM = 200_000  # tracks
 _LINKS, _BUILD, _WIDTH = 16, 64, 96  # of the graph: links a track, and how widely it is built and searched
 
 
@@ -45,8 +45,10 @@ def _graph(vectors: np.ndarray, graph: Any = None) -> Any:
     return more
 
 # %% ../../nbs/tails/15_index.ipynb #ba510d75
-def open_graph(path: os.PathLike[str]) -> Any:
-    "A graph, mapped from its file."
+def open_graph(
+    path: os.PathLike[str],  # that `save_index` wrote
+) -> Any:  # an index of usearch
+    "A graph of neighbours, mapped from its file."
     from usearch.index import Index as Graph
 
     graph: Any = Graph.restore(os.fspath(path), view=True)
@@ -83,7 +85,7 @@ class Index:
         self,
         vectors: np.ndarray,  # shape (queries, size), as the embedder gave them: of tracks in the index or of others
         *,
-        k: int,
+        k: int,  # tracks a query, at most
     ) -> tuple[np.ndarray, np.ndarray]:  # rows, -1 where there are no more, and cosines; shape (queries, k)
         "The tracks most alike to some vectors, by cosine."
         return self.find(self.space.apply(vectors), k=k)
@@ -92,7 +94,7 @@ class Index:
         self,
         queries: np.ndarray,  # unit vectors of the space, shape (queries, directions)
         *,
-        k: int,
+        k: int,  # tracks a query, at most
     ) -> tuple[np.ndarray, np.ndarray]:  # rows, -1 where there are no more, and cosines; shape (queries, k)
         "The tracks most alike to unit vectors."
         if self.graph is None:
@@ -116,7 +118,7 @@ def has_sound(
 
 # %% ../../nbs/tails/15_index.ipynb #bca9df34
 def make_index(
-    table: Table,
+    table: Table,  # in any order: an index has its tracks sorted by id
     *,
     graph: bool | None = None,  # search by a graph; none: from 200,000 tracks on
     config: Config | None = None,  # settings; none: the defaults
@@ -139,18 +141,18 @@ def make_index(
     own = np.full(len(vectors), -1)
     own[crowd] = np.arange(len(crowd))
     spread = spread_of(vectors, vectors[crowd], own=own)
-    links = _graph(vectors) if graph or (graph is None and len(vectors) >= GRAPH_FROM) else None
+    links = _graph(vectors) if graph or (graph is None and len(vectors) >= _GRAPH_FROM) else None
     return Index(vectors, table.tracks, space, crowd, spread, table.recipe, chosen, links)
 
 # %% ../../nbs/tails/15_index.ipynb #17fea377
 def add(
-    index: Index,
+    index: Index,  # which stays as it is
     table: Table,  # of other tracks, by the same recipe
 ) -> Index:
     "The index with more tracks. Raises `SonicError` for another recipe, or a track that is there already."
     import pandas as pd
 
-    check_recipe(index, table)
+    same_recipe(index.recipe, table.recipe)
     if twice := sorted(set(table.ids) & set(index.tracks.index)):
         more = f" (and {len(twice) - 1} more)" if len(twice) > 1 else ""
         raise SonicError(f"{twice[0]}{more} is in the index already; make a new index to change a track")
@@ -163,11 +165,3 @@ def add(
     vectors, tracks = np.concatenate([index.vectors, fresh]), pd.concat([index.tracks, table.tracks])
     graph = None if index.graph is None else _graph(fresh, index.graph)
     return replace(index, vectors=vectors, tracks=tracks, spread=both, graph=graph)
-
-
-def check_recipe(
-    index: Index,
-    table: Table,
-) -> None:
-    "Refuse a table whose vectors mean something else than those of the index, saying what differs."
-    same_recipe(replace(table, recipe=index.recipe), table)

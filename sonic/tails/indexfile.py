@@ -20,19 +20,19 @@ from ..files import write_file
 from ..models import NeighbourSettings
 from ..sections import SonicError
 from .hubs import Spread
-from .index import Index, check_recipe, open_graph
+from .index import Index, open_graph
 from .space import open_space, save_space
-from .table import Table
+from .table import Table, same_recipe
 
 # %% auto #0
-__all__ = ['MANIFEST', 'save_index', 'open_index']
+__all__ = ['save_index', 'open_index']
 
 # %% ../../nbs/tails/16_indexfile.ipynb #7b6c3691
-MANIFEST = "index.json"
+_MANIFEST = "index.json"
 
 
 def save_index(
-    index: Index,
+    index: Index,  # with its graph, if it has one
     folder: str | os.PathLike[str],  # made if need be; an index that is in it is replaced
 ) -> None:
     "Write an index to a folder, whole or not at all. Raises `SonicError` if it cannot be written."
@@ -49,10 +49,10 @@ def save_index(
         folder.mkdir(parents=True, exist_ok=True)
         files = {name: _named(folder, name, write) for name, write in writers.items()}
         said = {"files": files, "recipe": index.recipe, "settings": index.settings.model_dump()}
-        write_file(folder / MANIFEST, json.dumps(said, indent=1).encode())
+        write_file(folder / _MANIFEST, json.dumps(said, indent=1).encode())
         _tidy(folder, keep=set(files.values()))
     except OSError as error:
-        raise SonicError(f"{folder} cannot be written: {error.strerror or error}") from None
+        raise SonicError(f"{folder} cannot be written: {error.strerror or error}; choose another place") from None
 
 
 def _array(path: Path, array: np.ndarray) -> None:
@@ -109,7 +109,7 @@ def open_index(
 
     folder = Path(folder)
     try:
-        said = json.loads((folder / MANIFEST).read_bytes())
+        said = json.loads((folder / _MANIFEST).read_bytes())
         files = {name: folder / _plain(file) for name, file in said["files"].items()}
         damaged = [
             path.name for name, path in files.items() if name != "vectors.npy" and _digest(path) not in path.name
@@ -133,5 +133,5 @@ def open_index(
     graph = open_graph(files["graph.usearch"]) if "graph.usearch" in files else None
     index = Index(vectors, tracks, open_space(files["space.npz"]), crowd, spread, said["recipe"], settings, graph)
     if table is not None:
-        check_recipe(index, table)
+        same_recipe(index.recipe, table.recipe)
     return index

@@ -11,13 +11,13 @@ import base64
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..cream.outcome import FULL, Halted
+from ..cream.plan import is_same
 from ..journal import open_journal, read_journal
 from ..lock import held
 from ..places import is_remote
@@ -31,8 +31,10 @@ __all__ = ['Row', 'journal_path', 'earlier_rows', 'is_done', 'taken_down']
 Row = dict[str, Any]  # vector, path, status, reason, seconds, bytes, modified, and labels
 
 
-def journal_path(out: str | os.PathLike[str]) -> Path:
-    "Where the finished tracks of a run are taken down."
+def journal_path(
+    out: str | os.PathLike[str],  # file of the table
+) -> Path:
+    "Where the finished tracks of a run are taken down. Raises `SonicError` for a URL."
     if is_remote(out):
         raise SonicError(f"{out} is a URL; choose a file of this machine for the table, and copy it there")
     out = Path(out)
@@ -49,7 +51,7 @@ def earlier_rows(
     if out.exists():
         table = open_table(out)
         try:
-            same_recipe(table, replace(table, recipe=dict(recipe)))
+            same_recipe(table.recipe, recipe)
         except SonicError as error:
             raise SonicError(f"{out} is there, of another recipe: {error}; or choose another name") from None
         for tracks, vectors in ((table.tracks, table.vectors), (table.failed, [None] * len(table.failed))):
@@ -73,13 +75,13 @@ def is_done(
     stamp: Mapping[str, Any],  # of the file as it is now
 ) -> bool:
     "Whether a track has its vector already."
-    return row is not None and row["vector"] is not None and all(row.get(key) == value for key, value in stamp.items())
+    return row is not None and row["vector"] is not None and is_same(row, stamp)
 
 # %% ../../nbs/tails/09_journal.ipynb #632627d9
 @contextmanager
 def taken_down(
     out: str | os.PathLike[str] | None,  # of the table; none: nothing is taken down
-    recipe: Mapping[str, Any],
+    recipe: Mapping[str, Any],  # of the table, whose fingerprint goes with each track
 ) -> Iterator[Callable[[str, Row], None]]:  # to be called with each finished track
     "Take down tracks as they are finished. Raises `SonicError` if that cannot be done, `Busy` if another run does."
     if out is None:

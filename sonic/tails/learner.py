@@ -28,7 +28,7 @@ __all__ = ['pairs', 'learning_rate', 'Task', 'make_task', 'Learner']
 # %% ../../nbs/tails/18_learner.ipynb #7cfb9c6c
 def pairs(
     places: list[np.ndarray],  # of each track, where its crops lie
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # which says which
 ) -> np.ndarray:  # int64, shape (2 tracks,): a crop of each, then another of each, if it has another
     "Two crops of each track."
     counts = np.array([len(each) for each in places])
@@ -41,8 +41,8 @@ def learning_rate(
     step: int,  # from 0
     *,
     steps: int,  # in all
-    peak: float,
-) -> float:
+    peak: float,  # the highest, a fifth of the way
+) -> float:  # 0 to `peak`
     "A fifth of the way up in a line, then down in a cosine (one cycle: Smith and Topin 2017, arXiv 1708.07120)."
     done = (step + 1) / steps
     return peak * (done / 0.2 if done < 0.2 else (1 + math.cos(math.pi * (done - 0.2) / 0.8)) / 2)
@@ -60,7 +60,7 @@ class Task:
 
 
 def make_task(
-    crops: Crops,
+    crops: Crops,  # with the settings of the training, and the labels
     *,
     factors: Table | None = None,  # of the tracks, for the objective factors
 ) -> Task:
@@ -78,7 +78,7 @@ def make_task(
         classes = sorted({str(name) for name in names.iloc[rows]})
         if len(classes) < 2:
             raise SonicError(
-                f"train.label={settings.label} has {len(classes)} class among the tracks; two or more can be told apart"
+                f"train.label={settings.label} has {len(classes)} class among the tracks; two or more can be told apart: name another column"
             )
         numbers = {name: number for number, name in enumerate(classes)}
         target = np.array([numbers.get(str(name), 0) for name in names])
@@ -130,7 +130,11 @@ class Learner:
         ]
         self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate)
 
-    def loss(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def loss(
+        self,
+        rows: np.ndarray,  # int64, shape (n,), of the tracks
+        rng: np.random.Generator,  # which says which crops, and how they are varied
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # shape () each
         "Loss and score on two crops of each of some tracks."
         levels = torch.from_numpy(self.crops.levels[pairs([self.places[row] for row in rows], rng)]).to(self.device)
         terms: dict[str, Any] = {"mean": self.mean, "std": self.std}
@@ -150,7 +154,7 @@ class Learner:
         epoch: int,  # from 1
         told: Callable[[float], None] = lambda loss: None,  # called with the loss of each step
     ) -> float:  # mean loss
-        "One epoch."
+        "One epoch. Raises `SonicError` if the training runs away."
         settings, losses = self.config.train, []
         rng = np.random.default_rng([settings.seed, epoch])
         order = rng.permutation(self.rows)

@@ -129,7 +129,7 @@ class _Lite0(nn.Module):
 
 # %% ../../nbs/tails/06_lite0.ipynb #fb4ab305
 def open_lite0() -> Backbone:
-    "EfficientNet-lite0 with the weights of its package."
+    "EfficientNet-lite0 with the weights of its package. Raises `SonicError` if they are not there, or not its own."
     known = WEIGHTS["efficientnet-lite0"]
     state = {name: value for name, value in load_weights("efficientnet-lite0").items() if "num_batches" not in name}
     model = _Lite0(state).eval()

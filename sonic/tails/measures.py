@@ -41,12 +41,12 @@ class Measure:
 
 
 def interval(
-    values: np.ndarray,  # one a track
+    values: np.ndarray,  # shape (tracks,)
     *,
-    draws: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    "The 95 % interval of a mean, by a bootstrap over tracks."
+    draws: int = 2000,  # samples of the tracks, with replacement
+    seed: int = 0,  # of the samples
+) -> tuple[float, float]:  # low and high
+    "The 95 % interval of a mean, by a bootstrap over tracks (Efron 1979, percentiles)."
     levels, counts = np.unique(values, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=draws)
     low, high = np.quantile(drawn @ levels / len(values), [0.025, 0.975])
@@ -57,7 +57,7 @@ def _measure(values: np.ndarray, chances: np.ndarray) -> Measure:
     "The mean of the values that are there. Raises `SonicError` if there is none."
     there = ~np.isnan(values)
     if not there.any():
-        raise SonicError("no track has a neighbour to compare with; are all of one artist?")
+        raise SonicError("no track has a neighbour to compare with: all of them share what exclude_same names")
     mean, chance = float(values[there].mean()), float(np.nanmean(chances[there]))
     return Measure(mean, *interval(values[there]), chance, int(there.sum()))
 
@@ -77,10 +77,10 @@ def _chances(asked: Asked) -> np.ndarray:
 
 # %% ../../nbs/tails/17_measures.ipynb #08efdbbe
 def precision_at(
-    source: Table | Index,
+    source: Table | Index,  # with that column
     label: str,  # column, such as genre
     *,
-    k: int = 10,
+    k: int = 10,  # neighbours
     exclude_same: str | Sequence[str] | None = None,  # columns, such as artist: neighbours that share it do not count
     config: Config | None = None,  # settings; none: the defaults
     **settings: Any,  # changes to them, dotted: `**{"neighbours.hubs": "none"}`
@@ -105,10 +105,10 @@ def _most(asked: Asked) -> np.ndarray:
 
 
 def knn_accuracy(
-    source: Table | Index,
+    source: Table | Index,  # with that column
     label: str,  # column, such as genre
     *,
-    k: int = 5,
+    k: int = 5,  # neighbours that vote
     exclude_same: str | Sequence[str] | None = None,  # columns, such as artist: neighbours that share it do not vote
     config: Config | None = None,  # settings; none: the defaults
     **settings: Any,  # changes to them, dotted
@@ -120,7 +120,7 @@ def knn_accuracy(
 
 # %% ../../nbs/tails/17_measures.ipynb #4bb41ed2
 def report(
-    table: Table,
+    table: Table,  # with that column
     label: str,  # column, such as genre
     *,
     exclude_same: str | Sequence[str] | None = None,  # columns, such as artist: neighbours that share it do not count

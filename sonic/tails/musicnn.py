@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['RATE', 'FRAME', 'STEP', 'FRAMES', 'BANDS', 'TAGS', 'LAYERS', 'Answer', 'log_mel', 'Network', 'Tags', 'Musicnn',
-           'tags', 'make']
+__all__ = ['RATE', 'FRAME', 'STEP', 'FRAMES', 'BANDS', 'TAGS', 'LAYERS', 'log_mel', 'Network', 'Tags', 'Musicnn', 'tags', 'make']
 
 # %% ../../nbs/tails/06_musicnn.ipynb #782db01d
 RATE, FRAME, STEP, FRAMES, BANDS = 16000, 512, 256, 187, 96  # Hz, samples, samples, a patch, a frame
@@ -183,10 +182,10 @@ class Tags:
 
 # %% ../../nbs/tails/06_musicnn.ipynb #8e7360c8
 LAYERS = {"penultimate": 200, "mean_pool": 753, "max_pool": 753, "taggram": 50}
-Answer = Callable[[np.ndarray], list[Mapping[str, np.ndarray]]]
+_Answer = Callable[[np.ndarray], list[Mapping[str, np.ndarray]]]
 
 
-def _answer(arrays: Mapping[str, np.ndarray], device: str) -> Answer:
+def _answer(arrays: Mapping[str, np.ndarray], device: str) -> _Answer:
     "What computes a batch of patches on a device."
     if device == "cpu":
         network = Network(arrays)
@@ -265,6 +264,10 @@ def tags(
     return Musicnn(config).tags(source)
 
 
-def make(config: Config, *, device: str = "cpu") -> Musicnn:
-    "The embedder `musicnn`."
+def make(
+    config: Config,  # musicnn.weights, musicnn.layer, musicnn.stride
+    *,
+    device: str = "cpu",  # or whatever PyTorch calls it: cuda, mps
+) -> Musicnn:
+    "The embedder `musicnn`. Raises `SonicError` if its weights are not there."
     return Musicnn(config, device=device)

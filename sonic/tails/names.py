@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 # %% auto #0
-__all__ = ['UNKNOWN', 'names_in', 'membership', 'song_of']
+__all__ = ['names_in', 'membership', 'song_of']
 
 # %% ../../nbs/tails/15_names.ipynb #d290314f
-UNKNOWN = frozenset("- ? none n/a nan va v.a. various unknown untitled <unknown> [unknown]".split()) | {""}
-UNKNOWN |= {"various artists", "unknown artist", "unknown album", "no artist", "no album"}
+_UNKNOWN = frozenset("- ? none n/a nan va v.a. various unknown untitled <unknown> [unknown]".split()) | {""}
+_UNKNOWN |= {"various artists", "unknown artist", "unknown album", "no artist", "no album"}
 _GUESTS = re.compile(r";|\s[(\[]?(?:feat|ft|featuring)\b\.?", re.IGNORECASE)
 
 
@@ -34,7 +34,7 @@ def names_in(
         return []
     main, *guests = _GUESTS.split(unicodedata.normalize("NFKC", str(cell)).casefold())
     names = (" ".join(part.split()) for part in (main, *(guest.rstrip(" )]") for guest in guests)))
-    return list(dict.fromkeys(name for name in names if name not in UNKNOWN))
+    return list(dict.fromkeys(name for name in names if name not in _UNKNOWN))
 
 # %% ../../nbs/tails/15_names.ipynb #610b1ad0
 def membership(
@@ -63,8 +63,8 @@ _GUEST = re.compile(r"\s(?:feat|ft|featuring)\b\.?.*$")
 
 @lru_cache(maxsize=1 << 16)
 def song_of(
-    title: Any,
-    artist: Any,
+    title: Any,  # a cell of that column
+    artist: Any,  # a cell of that column
 ) -> tuple[str, str] | None:  # main artist and title, both plain; none if either is unknown
     "A key that the versions of a song share."
     who = names_in(artist)

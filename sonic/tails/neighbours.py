@@ -7,7 +7,6 @@ Docs: https://ArielBubis.github.io/sound_visualisation_for_music_recSys/tails/ne
 # %% ../../nbs/tails/16_neighbours.ipynb #343ef5ef
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from ..sections import SonicError
 from .hubs import closeness
 from .index import Index, make_index
 from .names import names_in, song_of
-from .table import Table
+from .table import Table, column_of, unknown_track
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,13 +28,13 @@ __all__ = ['COLUMNS', 'score_rows', 'find_tracks', 'selected', 'version_groups',
 
 # %% ../../nbs/tails/16_neighbours.ipynb #c5eca423
 def score_rows(
-    index: Index,
-    asked: np.ndarray,  # rows of the seeds
-    down: np.ndarray,  # rows of the tracks that were turned down
-    rows: np.ndarray,  # of the tracks to be scored
+    index: Index,  # of the collection
+    asked: np.ndarray,  # int64, shape (seeds,): rows of the seeds
+    down: np.ndarray,  # int64, shape (n,): rows of the tracks that were turned down
+    rows: np.ndarray,  # int64, shape (rows,): those of the tracks to be scored
     *,
-    settings: NeighbourSettings,
-    weights: np.ndarray | None = None,  # of the seeds, above 0; none: they count alike
+    settings: NeighbourSettings,  # of which `hubs` and `away` are read
+    weights: np.ndarray | None = None,  # shape (seeds,), above 0: what each counts for; none: they count alike
 ) -> tuple[np.ndarray, np.ndarray]:  # scores and mean cosines to the seeds, shape (rows,)
     "How well tracks answer."
     given = np.concatenate([asked, down])
@@ -72,8 +71,7 @@ def find_tracks(
             raise SonicError(f"{len(rows)} tracks are called {name}; name one by its track_id: {some}")
         if not rows:
             known = [*tracks.index, *(tracks["title"].dropna().astype(str) if "title" in tracks else [])]
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            raise SonicError(f"no track is called {name}" + (f"; did you mean {near[0]}?" if near else ""))
+            raise unknown_track(name, known)
     return np.array([row for (row,) in found], np.int64)
 
 # %% ../../nbs/tails/16_neighbours.ipynb #2541427f
@@ -84,9 +82,7 @@ def selected(
     "Which tracks have the labels that are asked for. Raises `SonicError` for a column that is not there."
     kept = np.ones(len(tracks), bool)
     for column, wanted in where.items():
-        if column not in tracks:
-            raise SonicError(f"the tracks have no column {column}; there are {', '.join(tracks.columns) or 'none'}")
-        kept &= _matches(tracks[column], wanted)
+        kept &= _matches(column_of(tracks, column), wanted)
     return kept
 
 
@@ -109,8 +105,8 @@ def _several(cell: Any) -> list[str]:
 
 # %% ../../nbs/tails/16_neighbours.ipynb #904edcac
 def version_groups(
-    index: Index,
-    rows: np.ndarray,  # of some tracks
+    index: Index,  # of the collection, with columns title and artist or without
+    rows: np.ndarray,  # int64, shape (rows,): those of some tracks
     *,
     twins: float,  # cosine from which two tracks count as the same recording
 ) -> np.ndarray:  # int64, shape (rows,): the number of each track's song
@@ -120,11 +116,9 @@ def version_groups(
 
     vectors, count = index.vectors[rows], len(rows)
     one, other = np.nonzero(vectors @ vectors.T >= twins)
-    titles, artists = (
-        index.tracks[name].iloc[rows] if name in index.tracks else [None] * count for name in ("title", "artist")
-    )
+    cells = [index.tracks[name].iloc[rows] if name in index.tracks else [None] * count for name in ("title", "artist")]
     songs: dict[tuple[str, str], int] = {}
-    keys = [song_of(title, artist) for title, artist in zip(titles, artists, strict=True)]
+    keys = [song_of(title, artist) for title, artist in zip(*cells, strict=True)]
     tied = [(place, songs.setdefault(key, place)) for place, key in enumerate(keys) if key is not None]
     ends = np.concatenate([np.stack([one, other]), np.array(tied, np.int64).reshape(-1, 2).T], axis=1)
     return connected_components(coo_array((np.ones(ends.shape[1]), ends), shape=(count, count)), directed=False)[1]
@@ -134,19 +128,23 @@ class Shortlist:
     "A list of tracks as it grows: no version of a seed or of one another, and no more of an artist or album than allowed."
 
     def __init__(self, index: Index, seeds: np.ndarray, settings: NeighbourSettings, k: int):
-        # seeds: rows of tracks that are known, of which no version is taken; k: tracks at most
+        # seeds: int64, shape (n,), rows of tracks that are known, of which no version is taken; k: tracks at most
+        # settings: of which versions, twins, per_artist and per_album are read
         self.index, self.seeds, self.settings, self.k = index, seeds, settings, k
         self.rows, self.counts = list[int](), dict[tuple[str, str], int]()
         limits = {"artist": settings.per_artist, "album": settings.per_album}
         self.limits = {name: limit for name, limit in limits.items() if limit is not None and name in index.tracks}
 
-    def fill(self, rows: np.ndarray) -> None:
+    def fill(
+        self,
+        rows: np.ndarray,  # int64, shape (n,), the best first
+    ) -> None:
         "Take tracks, the best first, until there are enough; some at a time."
         start, size = 0, max(200, 10 * self.k)
         while start < len(rows) and len(self.rows) < self.k:
             some = rows[start : start + size]
             for row in some[self._new(some)] if self.settings.versions == "one" else some:
-                self.offer(int(row))
+                self._offer(int(row))
             start, size = start + size, min(2 * size, 2048)
 
     def _new(self, rows: np.ndarray) -> np.ndarray:
@@ -156,14 +154,15 @@ class Shortlist:
         first = np.unique(groups, return_index=True)[1]
         return np.sort(first[first >= len(before)]) - len(before)
 
-    def offer(self, row: int) -> None:
+    def _offer(self, row: int) -> None:
         "Take a track, whatever it is a version of, if there is room for it, its artists and its album."
-        if len(self.rows) < self.k and all(
-            self.counts.get(each, 0) < self.limits[each[0]] for each in self._names(row)
-        ):
+        if len(self.rows) < self.k and all(self.counts.get(one, 0) < self.limits[one[0]] for one in self._names(row)):
             self.take(row)
 
-    def take(self, row: int) -> None:
+    def take(
+        self,
+        row: int,  # of the index
+    ) -> None:
         "Take a track, whether there is room for it or not."
         self.rows.append(row)
         self.counts |= {each: self.counts.get(each, 0) + 1 for each in self._names(row)}
@@ -177,7 +176,7 @@ COLUMNS = ("title", "artist", "album", "genre")
 
 
 def neighbours(
-    source: Table | Index,
+    source: Table | Index,  # a table, which is made into an index first, or an index
     seeds: str | Sequence[str],  # track ids, or titles that only one track has
     *,
     k: int = 10,  # tracks at most
@@ -209,7 +208,7 @@ def neighbours(
 
 # %% ../../nbs/tails/16_neighbours.ipynb #889b3a69
 def ready(
-    source: Table | Index,
+    source: Table | Index,  # a table, which is made into an index, or an index
     *,
     config: Config | None = None,  # settings; none: the defaults, or those that the index was made with
     **settings: Any,  # changes to them, dotted
@@ -220,11 +219,8 @@ def ready(
         return make_index(source, config=config), config.neighbours
     chosen = (config or Config(neighbours=source.settings)).replace(**settings).neighbours
     for name in ("centre", "standardise", "whiten"):
-        made, now = (getattr(one, name) for one in (source.settings, chosen))
-        if made != now:
-            raise SonicError(
-                f"the index was made with neighbours.{name}={made}; for {now}, make another from the table"
-            )
+        if (made := getattr(source.settings, name)) != (now := getattr(chosen, name)):
+            raise SonicError(f"this index was made with neighbours.{name}={made}; for {now}, make one from the table")
     return source, chosen
 
 

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,10 @@ from .looker import Looker
 from .sight import TIMELESS, cut_windows, draw_views, seen_views, unroll
 
 # %% auto #0
-__all__ = ['FILE', 'ViewEncoder', 'Network', 'Checkpoint', 'pack', 'unpack', 'save_checkpoint', 'open_checkpoint', 'Sonic',
-           'make']
+__all__ = ['FILE', 'Network', 'Checkpoint', 'pack', 'unpack', 'save_checkpoint', 'open_checkpoint', 'Sonic', 'make']
 
 # %% ../../nbs/tails/09_network.ipynb #b4ef3279
-class ViewEncoder(nn.Module):
+class _ViewEncoder(nn.Module):
     "The picture of one view as a vector."
 
     def __init__(self, settings: NetworkSettings, *, rows: int, size: int):
@@ -76,7 +74,7 @@ class Network(nn.Module):
         if size % len(names):
             raise SonicError(f"network.size={size} must be a multiple of the number of views, {len(names)}")
         high = {name: settings.columns if name in TIMELESS else settings.rows for name in names}
-        self.views = nn.ModuleDict({n: ViewEncoder(settings, rows=high[n], size=size // len(names)) for n in names})
+        self.views = nn.ModuleDict({n: _ViewEncoder(settings, rows=high[n], size=size // len(names)) for n in names})
         self.join = nn.Sequential(nn.Linear(size, size), nn.BatchNorm1d(size), nn.ReLU(), nn.Linear(size, size))
         self.head = nn.Linear(size, out) if out else None
         self.register_buffer("middle", torch.zeros(out))  # of what the last layer learns, which it gives less this
@@ -118,8 +116,8 @@ class Checkpoint:
 
 
 def pack(
-    tensors: Mapping[str, torch.Tensor],
-    about: Mapping[str, Any],  # JSON
+    tensors: Mapping[str, torch.Tensor],  # by name, of any shape and on any device
+    about: Mapping[str, Any],  # what is to be known of them: JSON
 ) -> bytes:
     "Tensors and what is to be known of them, as a safetensors file."
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -127,8 +125,8 @@ def pack(
 
 
 def unpack(
-    path: str | os.PathLike[str],
-) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:  # tensors, what is known of them, SHA-256 of the file
+    path: str | os.PathLike[str],  # .safetensors
+) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:  # tensors of any shape by name, what is known, SHA-256
     "A file that `pack` made. Raises `SonicError` if it is none."
     try:
         data = Path(path).read_bytes()
@@ -148,8 +146,8 @@ _KEPT = {"audio": {"sample_rate"}, "stft": True, **dict.fromkeys(VIEWS, True), "
 
 
 def save_checkpoint(
-    checkpoint: Checkpoint,
-    path: str | os.PathLike[str],
+    checkpoint: Checkpoint,  # of which the settings that change what was learned are kept
+    path: str | os.PathLike[str],  # .safetensors; its folder is made if need be
 ) -> None:
     "Write a network, whole or not at all. Raises `SonicError` if it cannot be written."
     kept: Any = {**_KEPT, "train": True}
@@ -234,18 +232,11 @@ class Sonic(Looker):
     ) -> list[tuple[float, np.ndarray]]:
         return cut_windows(unroll(levels, seconds=seconds, config=self.config), stride=self.stride)
 
-    def embed_pictures(
-        self, levels: Mapping[str, np.ndarray], *, batch: int = 8, seconds: float | None = None
-    ) -> np.ndarray:
-        weights, prepared = zip(*self.prepare_pictures(levels, seconds=seconds), strict=True)
-        vectors = np.concatenate([self.embed_prepared(list(some)) for some in batched(prepared, batch)])
-        return np.average(vectors.astype(np.float64), axis=0, weights=weights).astype(np.float32)
-
 # %% ../../nbs/tails/09_network.ipynb #a71cbd68
 def make(
     config: Config,  # its network.weights names the checkpoint
     *,
-    device: str = "cpu",
+    device: str = "cpu",  # where the network runs
 ) -> Sonic:
     "The embedder `sonic`. Raises `SonicError` without a checkpoint, or with settings that are not those of the checkpoint."
     settings = config.network

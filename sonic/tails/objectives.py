@@ -26,7 +26,7 @@ def stripes(
     shape: Sequence[int],  # n, views, rows, columns
     *,
     share: float,  # of a side at most
-    rng: np.random.Generator,
+    rng: np.random.Generator,  # which says where and how wide
 ) -> torch.Tensor:  # bool, shape (n, views, rows, columns): what is hidden
     "A stripe of rows and one of columns in each picture."
     n, views, *sides = shape
@@ -41,10 +41,10 @@ def stripes(
 def vary(
     levels: torch.Tensor,  # uint8, shape (n, views, rows, columns)
     *,
-    config: Config,
+    config: Config,  # train.gain in dB, train.mask, and what tells the levels of a picture
     mean: Sequence[float],  # level of each view
-    std: Sequence[float],
-    rng: np.random.Generator,
+    std: Sequence[float],  # levels, of each view
+    rng: np.random.Generator,  # which says how loud, and what is hidden
 ) -> torch.Tensor:  # float32, same shape, normalised
     "Pictures as they are shown in training."
     loud = np.array(
@@ -62,7 +62,7 @@ def scaled(
     values: torch.Tensor,  # shape (n, views, rows, columns), levels
     *,
     mean: Sequence[float],  # level of each view
-    std: Sequence[float],
+    std: Sequence[float],  # levels, of each view
 ) -> torch.Tensor:  # float32, same shape
     "Levels less their mean, in units of their spread: what an embedder does by its contract."
     middle, spread = (
@@ -107,8 +107,8 @@ def hide_whole(
     pictures: torch.Tensor,  # shape (2n, views, rows, columns): a crop of each track, then another of each
     *,
     whole: Sequence[int],  # places of the views that are the same in all crops of a track
-    rng: np.random.Generator,
-) -> torch.Tensor:
+    rng: np.random.Generator,  # which says in which of the two
+) -> torch.Tensor:  # same shape
     "The pictures, with such views hidden in one crop of each pair, the first or the second."
     n = len(pictures) // 2
     first = rng.random(n) < 0.5
@@ -118,12 +118,12 @@ def hide_whole(
 
 
 def contrast_loss(
-    network: Network,
+    network: Network,  # with or without a last layer
     pictures: torch.Tensor,  # shape (2n, views, rows, columns), normalised: a crop of each track, then another of each
     *,
-    settings: TrainSettings,
+    settings: TrainSettings,  # of which `temperature` is read
     whole: Collection[int] = (),  # places of the views that are not asked by themselves
-) -> tuple[torch.Tensor, torch.Tensor]:  # loss, and the share of crops that were known again by their vector
+) -> tuple[torch.Tensor, torch.Tensor]:  # shape () each: loss, and the share of crops known again by their vector
     "How badly tracks are known again, by all views joined and by each view alone."
     parts, joined, _ = network(pictures)
     asked = [joined, *(parts[:, place] for place in range(parts.shape[1]) if place not in whole)]
@@ -132,20 +132,20 @@ def contrast_loss(
 
 # %% ../../nbs/tails/11_objectives.ipynb #52e183cb
 def label_loss(
-    network: Network,
+    network: Network,  # with a last layer, a number a class
     pictures: torch.Tensor,  # shape (n, views, rows, columns), normalised
     target: torch.Tensor,  # int64, shape (n,): the number of each one's class
-) -> tuple[torch.Tensor, torch.Tensor]:  # loss, and the share that was told rightly
+) -> tuple[torch.Tensor, torch.Tensor]:  # shape () each: loss, and the share that was told rightly
     "How badly labels are told."
     told = network(pictures)[2].float()
     return cross_entropy(told, target), (told.argmax(dim=1) == target).float().mean()
 
 
 def factor_loss(
-    network: Network,
+    network: Network,  # with a last layer, a number a factor
     pictures: torch.Tensor,  # shape (n, views, rows, columns), normalised
     target: torch.Tensor,  # float32, shape (n, out)
-) -> tuple[torch.Tensor, torch.Tensor]:  # loss, and the mean cosine
+) -> tuple[torch.Tensor, torch.Tensor]:  # shape () each: loss, and the mean cosine
     "How badly factors are met."
     met, wanted = network(pictures)[2].float(), (target - network.middle) / network.spread
     return mse_loss(met, wanted), cosine_similarity(met, wanted, dim=1).mean()

@@ -19,32 +19,32 @@ from ..arrays import open_arrays, save_arrays
 from ..sections import SonicError
 
 # %% auto #0
-__all__ = ['GRIDS', 'USUAL', 'pipeline', 'choose_setting', 'Probe', 'train_probe', 'save_probe', 'open_probe']
+__all__ = ['pipeline', 'choose_setting', 'Probe', 'train_probe', 'save_probe', 'open_probe']
 
 # %% ../../nbs/tails/18_probes.ipynb #02ce67d9
-GRIDS: dict[str, dict[str, list[float]]] = {  # what is tried, the most cautious first
+_GRIDS: dict[str, dict[str, list[float]]] = {  # what is tried, the most cautious first
     "logistic": {"C": [1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0]},  # inverse of the weight penalty
     "knn": {"n_neighbors": [20, 10, 5, 3, 1]},
     "mlp": {"alpha": [3.0, 0.3]},  # weight penalty
 }
-USUAL = {"C": 0.1, "n_neighbors": 5, "alpha": 1.0}  # where the training tracks are too few to choose
+_USUAL = {"C": 0.1, "n_neighbors": 5, "alpha": 1.0}  # where the training tracks are too few to choose
 
 
 def pipeline(
     kind: str,  # logistic, knn or mlp
     *,
-    seed: int = 0,
+    seed: int = 0,  # of a perceptron's first weights
     **setting: float,  # C, n_neighbors or alpha
 ) -> Any:  # a pipeline of sklearn, not yet fitted
-    "Scaler and classifier."
+    "Scaler and classifier. Raises `SonicError` for a kind that is not there."
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import Normalizer, StandardScaler
 
-    if kind not in GRIDS:
-        raise SonicError(f"probe={kind} must be one of {', '.join(GRIDS)}")
+    if kind not in _GRIDS:
+        raise SonicError(f"genres.probe={kind} must be one of {', '.join(_GRIDS)}")
     if kind == "knn":
         setting = {key: int(value) for key, value in setting.items()}
         steps = [("unit", Normalizer()), ("probe", KNeighborsClassifier(algorithm="brute", **setting))]
@@ -61,12 +61,12 @@ def choose_setting(
     *,
     kind: str,  # logistic, knn or mlp
     groups: np.ndarray,  # number of each track's group
-    seed: int = 0,
+    seed: int = 0,  # of the folds, and of a perceptron's first weights
 ) -> dict[str, float]:  # C, n_neighbors or alpha
     "The setting of a probe that does best on groups which it did not learn from."
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 
-    (key, grid), usual = next(iter(GRIDS[kind].items())), {k: USUAL[k] for k in GRIDS[kind]}
+    (key, grid), usual = next(iter(_GRIDS[kind].items())), {k: _USUAL[k] for k in _GRIDS[kind]}
     folds = min(3, *(len(np.unique(groups[labels == name])) for name in np.unique(labels)))
     if kind == "knn":
         grid = [k for k in grid if k <= len(vectors) // 3] or [1]
@@ -104,7 +104,7 @@ class Probe:
         self,
         vectors: np.ndarray,  # shape (tracks, size)
     ) -> np.ndarray:  # float64, shape (tracks, classes), each row summing to 1
-        "How likely each class is, to the probe's mind."
+        "How likely each class is, to the probe's mind. Raises `SonicError` for vectors of another size."
         if vectors.ndim != 2 or vectors.shape[1] != self.size:
             raise SonicError(f"vectors of shape {vectors.shape} do not fit a probe of {self.size} numbers a track")
         scaled = self._scaled(vectors)
@@ -148,14 +148,14 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 # %% ../../nbs/tails/18_probes.ipynb #f2b5e129
 def train_probe(
     vectors: np.ndarray,  # shape (tracks, size)
-    labels: Sequence[str] | np.ndarray,  # one a track
+    labels: Sequence[str] | np.ndarray,  # text, shape (tracks,)
     *,
     kind: str = "logistic",  # logistic, knn or mlp
     groups: np.ndarray | None = None,  # number of each track's group; none: each track alone
     seed: int = 0,  # of the inner folds, and of a perceptron's first weights
     setting: dict[str, float] | None = None,  # C, n_neighbors or alpha; none: chosen on these tracks
 ) -> Probe:
-    "Fit scaler and classifier on these tracks and no others."
+    "Fit scaler and classifier on these tracks and no others. Raises `SonicError` if they are of one class."
     names = np.asarray(labels, dtype=str)
     groups = np.arange(len(names)) if groups is None else np.asarray(groups)
     if len(np.unique(names)) < 2 or not len(vectors) == len(names) == len(groups):
@@ -193,10 +193,10 @@ _FORMAT = 1
 
 
 def save_probe(
-    probe: Probe,
+    probe: Probe,  # fitted
     path: str | os.PathLike[str],  # .safetensors; its folder is made if need be
 ) -> None:
-    "Write a probe whole or not at all."
+    "Write a probe whole or not at all. Raises `SonicError` if it cannot be written."
     about = {"format": _FORMAT, "kind": probe.kind, "classes": probe.classes, "facts": probe.facts}
     save_arrays(path, probe.weights, about=about)
 

@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # %% auto #0
-__all__ = ['REASONS', 'Reasons', 'fit_reasons', 'explain', 'in_words', 'draw_reasons', 'Moment', 'Moments', 'best_moments',
-           'draw_moments']
+__all__ = ['Reasons', 'fit_reasons', 'explain', 'in_words', 'draw_reasons', 'Moment', 'Moments', 'best_moments', 'draw_moments']
 
 # %% ../../nbs/tails/17_reasons.ipynb #d4bd3c75
-REASONS: dict[str, tuple[str, ...]] = {"rhythm": ("tempogram",), "harmony": ("chroma",), "timbre": ("mel", "fft")}
+_REASONS: dict[str, tuple[str, ...]] = {"rhythm": ("tempogram",), "harmony": ("chroma",), "timbre": ("mel", "fft")}
 _PAIRS = 100_000  # that stand for all
 
 
@@ -96,7 +95,7 @@ def _groups(parts: Mapping[str, slice]) -> dict[str, list[slice]]:
     "The parts behind each reason; every part for itself if they are not those of the views."
     known = {
         name: [part for key, part in parts.items() if key.rpartition(".")[2] in wanted]
-        for name, wanted in REASONS.items()
+        for name, wanted in _REASONS.items()
     }
     return known if all(known.values()) else {name: [part] for name, part in parts.items()}
 
@@ -142,10 +141,10 @@ def in_words(
 def draw_reasons(
     found: pd.DataFrame,  # that `explain` gave
     *,
-    title: str = "Alike in",
+    title: str = "Alike in",  # above the bars
 ) -> Figure:
     "The reasons as bars, a row a track."
-    names = [name for name in found.attrs.get("reasons", REASONS) if name in found]
+    names = [name for name in found.attrs.get("reasons", _REASONS) if name in found]
     labels = found["title"] if "title" in found else found["track_id"]
     with empty_figure(7, 0.8 + 0.25 * len(found)) as drawn:
         drawn.suptitle(words(title)[0], x=0.01, ha="left", fontsize=9.5, **words(title)[1])
@@ -180,12 +179,11 @@ class Moments:
 
 
 def best_moments(
-    one: Clip | str | os.PathLike[str],
-    other: Clip | str | os.PathLike[str],
-    embedder: Embedder,
+    one: Clip | str | os.PathLike[str],  # a track
+    other: Clip | str | os.PathLike[str],  # another, or the same
+    embedder: Embedder,  # whose windows are compared
     *,
-    space: Space
-    | None = None,  # that angles are measured in, as an index of the same embedder has it; none: as they are
+    space: Space | None = None,  # that angles are measured in: that of an index by the same embedder; none: as they are
     count: int = 3,  # moments at most
 ) -> Moments:
     "The moments in which two tracks are most alike."
@@ -203,9 +201,9 @@ def best_moments(
 
 # %% ../../nbs/tails/17_reasons.ipynb #ad72f034
 def draw_moments(
-    moments: Moments,
+    moments: Moments,  # of two tracks
     *,
-    titles: tuple[str, str] = ("first track", "second track"),
+    titles: tuple[str, str] = ("first track", "second track"),  # along the two axes
 ) -> Figure:
     "Every window of one track beside every window of the other, with the best moments marked."
     from matplotlib.ticker import MultipleLocator

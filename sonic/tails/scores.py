@@ -26,8 +26,8 @@ __all__ = ['count_confusions', 'class_scores', 'total_scores', 'half_width', 'bo
 
 # %% ../../nbs/tails/18_scores.ipynb #f19d4f63
 def count_confusions(
-    true: Sequence[str] | np.ndarray,  # one a track
-    taken: Sequence[str] | np.ndarray,  # what each was taken for
+    true: Sequence[str] | np.ndarray,  # text, shape (tracks,): the class of each
+    taken: Sequence[str] | np.ndarray,  # text, shape (tracks,): what each was taken for
     *,
     classes: Sequence[str],  # all that may occur
 ) -> pd.DataFrame:  # counts: a row a class, a column a class that it was taken for
@@ -65,7 +65,7 @@ def half_width(
     values: Sequence[float] | np.ndarray,  # one a split; a matrix has a row a split
     *,
     ratio: float = 0.0,  # test tracks for each training track; 0: as if the splits were independent
-) -> np.ndarray:  # NaN for a single split
+) -> np.ndarray:  # shape (), or one number a column; NaN for a single split
     "How far the mean may be from the truth: half of a 95 % t interval."
     from scipy.stats import t
 
@@ -80,8 +80,8 @@ def bounds(
     values: Sequence[float] | np.ndarray,  # between 0 and 1, one a split; a matrix has a row a split
     *,
     ratio: float,  # test tracks for each training track
-    tracks: float | np.ndarray,  # different tracks that were tested
-) -> tuple[np.ndarray, np.ndarray]:  # low and high
+    tracks: float | np.ndarray,  # different tracks that were tested: one number, or one a column
+) -> tuple[np.ndarray, np.ndarray]:  # low and high, shape () or one number a column
     "Where a score lies with a confidence of 95 %: as the splits tell, and as so few tracks can tell."
     values, n = np.asarray(values, float), np.maximum(np.asarray(tracks, float), 1)
     mean, wide, z = values.mean(axis=0), np.nan_to_num(half_width(values, ratio=ratio)), 1.96
@@ -94,7 +94,7 @@ def bounds(
 def confusion_figure(
     confusion: pd.DataFrame,  # counts: a row a class, a column a class that it was taken for
     *,
-    title: str = "What was taken for what",
+    title: str = "What was taken for what",  # above the table
 ) -> Figure:
     "Counts and shares of the row, a cell each."
     counts = confusion.to_numpy()

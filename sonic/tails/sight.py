@@ -26,7 +26,7 @@ __all__ = ['TIMELESS', 'seen_views', 'draw_window', 'draw_views', 'Roll', 'unrol
 
 # %% ../../nbs/tails/08_sight.ipynb #e61b23e1
 def seen_views(
-    settings: NetworkSettings,
+    settings: NetworkSettings,  # of which `views` is read: names with commas between
 ) -> list[str]:  # in the order mel, chroma, fft, tempogram
     "The views that a network looks at."
     return check_views([name.strip() for name in settings.views.split(",") if name.strip()])
@@ -35,7 +35,7 @@ def seen_views(
 def draw_window(
     clip: Clip,  # a window of sound
     *,
-    config: Config,
+    config: Config,  # how views are made and levels told, and network.views, .rows and .columns
 ) -> np.ndarray:  # uint8, shape (views, network.rows, network.columns), the top row first
     "What is seen of a window of sound."
     return draw_views(views(clip, seen_views(config.network), config=config), config=config)
@@ -44,7 +44,7 @@ def draw_window(
 def draw_views(
     seen: Mapping[str, View],  # of a window of sound, by name
     *,
-    config: Config,
+    config: Config,  # how levels are told, and network.rows and network.columns
 ) -> np.ndarray:  # uint8, shape (views, network.rows, network.columns), the top row first
     "What is seen of the views of a window."
     small = config.replace(**{"picture.width": config.network.columns, "picture.height": config.network.rows})
@@ -91,9 +91,9 @@ def unroll(
     levels: Mapping[str, np.ndarray],  # by view: uint8, shape (height, width), the top row first
     *,
     seconds: float | None,  # s, length of the track that the pictures show
-    config: Config,
+    config: Config,  # of the network: its views, and how long and how large a window is
 ) -> Roll:
-    "The pictures of a track, to cut windows from."
+    "A track's pictures, to cut windows from. Raises `SonicError`: a view or `seconds` missing, odd sizes, too coarse."
     settings, names = config.network, seen_views(config.network)
     missing = [name for name in names if name not in levels]
     if missing:
@@ -118,7 +118,7 @@ def unroll(
 
 
 def cut_windows(
-    roll: Roll,
+    roll: Roll,  # the pictures of a track
     *,
     stride: float,  # s, from one window to the next
 ) -> list[tuple[float, np.ndarray]]:  # what each counts for; uint8, shape (views, network.rows, network.columns)

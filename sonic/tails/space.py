@@ -19,8 +19,7 @@ from ..files import save_file
 from ..sections import SonicError
 
 # %% auto #0
-__all__ = ['Choice', 'unit', 'cosine', 'Space', 'check_vectors', 'fit_space', 'shrinkage', 'save_space', 'open_space', 'best',
-           'nearest']
+__all__ = ['Choice', 'unit', 'cosine', 'Space', 'fit_space', 'shrinkage', 'save_space', 'open_space', 'best', 'nearest']
 
 # %% ../../nbs/tails/13_space.ipynb #0fc53d15
 def unit(
@@ -65,7 +64,7 @@ class Space:
         vectors: np.ndarray,  # shape (tracks, size), as the embedder gave them
     ) -> np.ndarray:  # float32, shape (tracks, directions)
         "Unit vectors of this space; a vector of zeros, or one in the very middle, has no direction and becomes zero."
-        vectors = check_vectors(vectors, size=len(self.middle))
+        vectors = _check_vectors(vectors, size=len(self.middle))
         out = np.empty((len(vectors), self.directions), np.float32)
         for start in range(0, len(vectors), 16384):
             some = vectors[start : start + 16384]
@@ -81,7 +80,7 @@ class Space:
         return np.hstack([unit(part) * np.sqrt(weight) for part, weight in zip(parts, self.weights, strict=True)])
 
 
-def check_vectors(
+def _check_vectors(
     vectors: np.ndarray,  # shape (tracks, size)
     *,
     size: int | None = None,  # numbers that a vector must have; none: any
@@ -111,7 +110,7 @@ def fit_space(
     whiten: int | None = None,  # principal directions kept, with equal weight, from the mean; none: no whitening
 ) -> Space:
     "The space of a collection. Raises `SonicError` if there are fewer numbers than directions wanted."
-    vectors = check_vectors(vectors)
+    vectors = _check_vectors(vectors)
     vectors, size = vectors[vectors.any(axis=1)], vectors.shape[1]
     if whiten is not None and whiten > size:
         raise SonicError(f"neighbours.whiten={whiten} must be at most {size}, the numbers in a vector of this table")
@@ -164,7 +163,7 @@ def shrinkage(
 
 # %% ../../nbs/tails/13_space.ipynb #6fd649df
 def save_space(
-    space: Space,
+    space: Space,  # of a collection
     path: str | os.PathLike[str],  # .npz
 ) -> None:
     "Write a space. Raises `SonicError` if it cannot be written."
@@ -191,7 +190,7 @@ _BLOCK = 1 << 22  # cosines at a time: 16 MB
 def best(
     scores: np.ndarray,  # shape (queries, tracks)
     rows: slice,  # which of all queries they are; of no matter here
-    k: int,
+    k: int,  # tracks a query, at most
 ) -> tuple[np.ndarray, np.ndarray]:  # rows and scores, shape (queries, k), the best first
     "The highest scores of each query; of equal ones the earlier row comes first."
     k = min(k, scores.shape[1])
@@ -212,9 +211,8 @@ def nearest(
     queries: np.ndarray,  # unit vectors, shape (queries, directions)
     vectors: np.ndarray,  # unit vectors, shape (tracks, directions)
     *,
-    k: int,
-    own: np.ndarray
-    | None = None,  # shape (queries,): the row that a query is itself, -1 if it is none; none: all are none
+    k: int,  # tracks a query, at most
+    own: np.ndarray | None = None,  # shape (queries,): the row that a query is itself, -1 if none; none: all are none
     barred: Any = None,  # sparse matrix, shape (queries, tracks): pairs that do not count
     choose: Choice = best,  # cosines of a block of queries to rows and scores
 ) -> tuple[np.ndarray, np.ndarray]:  # rows, -1 where there are no more, and scores; shape (queries, k), the best first

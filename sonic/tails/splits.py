@@ -40,19 +40,21 @@ def split_tracks(
     *,
     label: str = "genre",  # column of the classes
     share: float = 0.25,  # of the tracks of each class to test on
-    seed: int = 0,
+    seed: int = 0,  # of the order in which groups are tried
     groups: str | Sequence[str] | None = "auto",  # columns of names; auto: artist and album; none: each track alone
     least: int = 2,  # groups that a class must have
     rare: str = "refuse",  # classes with fewer: refuse the table, or leave them out
     pairs: Collection[tuple[str, str]] = (),  # track ids that belong together whatever their names
 ) -> Split:
-    "Split tracks so that no group is on both sides, with the same share of each class as far as groups allow."
+    "No group on both sides, and of each class about the share. Raises `SonicError` if groups do not allow it."
     import pandas as pd
 
-    if not 0 < share < 1 or rare not in ("refuse", "leave") or least < 2:
-        raise SonicError(
-            f"share={share} must be between 0 and 1, least={least} at least 2, rare={rare} refuse or leave"
-        )
+    if not 0 < share < 1:
+        raise SonicError(f"share={share} must be between 0 and 1")
+    if least < 2:
+        raise SonicError(f"least={least} must be at least 2, one group for each side")
+    if rare not in ("refuse", "leave"):
+        raise SonicError(f"rare={rare} must be refuse or leave")
     tracks = by_id(tracks)
     labels = label_of(tracks, label)
     left = pd.Series(f"no {label}", index=labels.index[labels.isna()], dtype=object)

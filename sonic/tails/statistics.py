@@ -129,11 +129,19 @@ class Views(Looker):
         return batch
 
 # %% ../../nbs/tails/03_statistics.ipynb #e57c0d32
-def make_mfcc(config: Config, *, device: str = "cpu") -> Mfcc:
-    "The embedder `mfcc`."
+def make_mfcc(
+    config: Config,  # mfcc.n_mfcc, and what the mel view is made with
+    *,
+    device: str = "cpu",  # of no matter here: it is computed on the processor
+) -> Mfcc:
+    "The embedder `mfcc`. Raises `SonicError` for more coefficients than there are mel bands."
     return Mfcc(config)
 
 
-def make_views(config: Config, *, device: str = "cpu") -> Views:
+def make_views(
+    config: Config,  # what the four views are made with
+    *,
+    device: str = "cpu",  # of no matter here: it is computed on the processor
+) -> Views:
     "The embedder `views`."
     return Views(config)

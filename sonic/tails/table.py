@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['Table', 'recipe_fingerprint', 'make_table', 'save_table', 'open_table', 'same_recipe', 'stack']
+__all__ = ['Table', 'column_of', 'unknown_track', 'recipe_fingerprint', 'make_table', 'save_table', 'open_table', 'same_recipe',
+           'stack']
 
 # %% ../../nbs/tails/01_table.ipynb #ad9c790d
 @dataclass(frozen=True)
@@ -65,22 +66,21 @@ class Table:
 
     def rows(
         self,
-        ids: Sequence[str],
+        ids: Sequence[str],  # of tracks, in any order
     ) -> np.ndarray:  # int64, shape (ids,)
         "Where tracks stand. Raises `SonicError` for one that is not there."
         places = {key: row for row, key in enumerate(self.tracks.index)}
         for key in (key for key in ids if key not in places):
             if key in self.failed.index:
                 raise SonicError(f"{key} has no vector: {str(self.failed.at[key, 'reason'])}")
-            near = difflib.get_close_matches(key, self.ids, n=1, cutoff=0.4)
-            raise SonicError(f"no track {key} in the table" + (f"; did you mean {near[0]}?" if near else ""))
+            raise unknown_track(key, self.ids)
         return np.array([places[key] for key in ids], np.int64)
 
     def take(
         self,
-        ids: Sequence[str],
+        ids: Sequence[str],  # of tracks
     ) -> Table:
-        "Some tracks, in the order in which they are named."
+        "Some tracks, in the order in which they are named. Raises `SonicError` for one that is not there."
         rows = self.rows(ids)
         return replace(self, vectors=self.vectors[rows], tracks=self.tracks.iloc[rows], failed=self.failed.iloc[:0])
 
@@ -97,11 +97,28 @@ class Table:
     def label(
         self,
         column: str,  # such as genre
-    ) -> pd.Series:
+    ) -> pd.Series:  # by track_id
         "A label of every track. Raises `SonicError` if the table does not have it."
-        if column not in self.tracks:
-            raise SonicError(f"the table has no column {column}; there are {', '.join(self.tracks.columns) or 'none'}")
-        return self.tracks[column]
+        return column_of(self.tracks, column)
+
+
+def column_of(
+    tracks: pd.DataFrame,  # a row a track
+    column: str,  # such as genre
+) -> pd.Series:  # a label a track
+    "A column of a table of tracks. Raises `SonicError`, naming those that there are, if it is not one of them."
+    if column not in tracks:
+        raise SonicError(f"the table has no column {column}; there are {', '.join(map(str, tracks.columns)) or 'none'}")
+    return tracks[column]
+
+
+def unknown_track(
+    name: str,  # id or title that no track has
+    known: Sequence[str],  # those that there are
+) -> SonicError:  # to be raised
+    "What to say of a track that is not there: which one may have been meant."
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return SonicError(f"no track is called {name}" + (f"; did you mean {near[0]}?" if near else ""))
 
 # %% ../../nbs/tails/01_table.ipynb #2f9985cb
 def recipe_fingerprint(
@@ -128,7 +145,7 @@ def make_table(
         raise SonicError(f"vectors of shape {vectors.shape} do not fit {len(ids)} tracks; there must be a row a track")
     index = pd.Index(list(ids), name="track_id", dtype=object)
     if not index.is_unique:
-        raise SonicError(f"track_id {index[index.duplicated()][0]!r} stands for two vectors; ids must differ")
+        raise SonicError(f"track_id {index[index.duplicated()][0]} stands twice in the table; ids must differ")
     if not np.isfinite(vectors).all():
         raise SonicError(
             f"the vector of {index[~np.isfinite(vectors).all(axis=1)][0]} holds numbers that are not finite"
@@ -143,7 +160,7 @@ _KEY = b"sonic"  # of the recipe in the metadata of the file
 
 
 def save_table(
-    table: Table,
+    table: Table,  # with its recipe, which goes into the metadata of the file
     path: str | os.PathLike[str],  # .parquet; its folder is made if need be
 ) -> None:
     "Write a table as Parquet. Raises `SonicError` if it cannot be written."
@@ -196,13 +213,13 @@ def _matrix(column: Any, path: str | os.PathLike[str]) -> np.ndarray:  # float32
 
 # %% ../../nbs/tails/01_table.ipynb #6773fdb4
 def same_recipe(
-    one: Table,
-    other: Table,
+    one: Mapping[str, Any],  # recipe of a table
+    other: Mapping[str, Any],  # recipe of another
 ) -> None:
-    "Refuse two tables whose vectors mean different things, saying what differs."
-    if one.recipe["fingerprint"] == other.recipe["fingerprint"]:
+    "Raises `SonicError` for two recipes whose vectors mean different things, saying what differs."
+    if one["fingerprint"] == other["fingerprint"]:
         return
-    a, b = _flat(one.recipe), _flat(other.recipe)
+    a, b = _flat(one), _flat(other)
     odd = [
         f"{key} is {a.get(key)} here, {b.get(key)} there"
         for key in sorted(a.keys() | b.keys())
@@ -221,13 +238,13 @@ def _flat(recipe: Mapping[str, Any], at: str = "") -> dict[str, Any]:
 
 
 def stack(
-    one: Table,
+    one: Table,  # whose tracks come first
     other: Table,  # of the same recipe, with other tracks
 ) -> Table:
     "The tracks of both. Raises `SonicError` if their recipes differ or they share a track."
     import pandas as pd
 
-    same_recipe(one, other)
+    same_recipe(one.recipe, other.recipe)
     labels = pd.concat([one.tracks, other.tracks]).reset_index(drop=True)
     failed = pd.concat([one.failed, other.failed])
     vectors = np.concatenate([one.vectors, other.vectors])

@@ -17,12 +17,12 @@ from torch.nn.functional import pad
 from ..sections import SonicError
 
 # %% auto #0
-__all__ = ['FRONT', 'BANDS', 'TAGS', 'EPSILON', 'Tagger', 'filled', 'arrays_of']
+__all__ = ['Tagger', 'filled', 'arrays_of']
 
 # %% ../../nbs/tails/05_tagger.ipynb #df39acc8
-FRONT = ((7, 38, 204), (7, 67, 204), (128, 1, 51), (64, 1, 51), (32, 1, 51))  # frames, bands and number of the filters
-BANDS, TAGS = 96, 50
-EPSILON = 1e-3  # added to a variance; TensorFlow's default, where PyTorch's is 1e-5
+_FRONT = ((7, 38, 204), (7, 67, 204), (128, 1, 51), (64, 1, 51), (32, 1, 51))  # frames, bands and number of the filters
+_BANDS, _TAGS = 96, 50
+_EPSILON = 1e-3  # added to a variance; TensorFlow's default, where PyTorch's is 1e-5
 
 
 class Tagger(nn.Module):
@@ -30,14 +30,14 @@ class Tagger(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        width = sum(count for _, _, count in FRONT)
-        self.front = nn.ModuleList(nn.Conv2d(1, count, (frames, bands)) for frames, bands, count in FRONT)
+        width = sum(count for _, _, count in _FRONT)
+        self.front = nn.ModuleList(nn.Conv2d(1, count, (frames, bands)) for frames, bands, count in _FRONT)
         self.middle = nn.ModuleList(nn.Conv1d(channels, 64, 7, padding=3) for channels in (width, 64, 64))
-        self.dense, self.last = nn.Linear(2 * (width + 3 * 64), 200), nn.Linear(200, TAGS)
+        self.dense, self.last = nn.Linear(2 * (width + 3 * 64), 200), nn.Linear(200, _TAGS)
         flat = [(width + 3 * 64) * 2, 200]
         self.norms = nn.ModuleList(
-            [nn.BatchNorm2d(count, eps=EPSILON) for count in (1, *(count for _, _, count in FRONT))]
-            + [nn.BatchNorm1d(count, eps=EPSILON) for count in (64, 64, 64, *flat)]
+            [nn.BatchNorm2d(count, eps=_EPSILON) for count in (1, *(count for _, _, count in _FRONT))]
+            + [nn.BatchNorm1d(count, eps=_EPSILON) for count in (64, 64, 64, *flat)]
         )
 
     def forward(
@@ -47,7 +47,7 @@ class Tagger(nn.Module):
         "Tags as shares of 1, and the layers before them."
         levels = self.norms[0](levels[:, None])
         answers = []
-        for filters, norm, (frames, _, _) in zip(self.front, self.norms[1:], FRONT, strict=False):
+        for filters, norm, (frames, _, _) in zip(self.front, self.norms[1:], _FRONT, strict=False):
             around = pad(levels, (0, 0, (frames - 1) // 2, frames // 2))
             answers.append(norm(filters(around).relu()).amax(dim=3))
         maps = [torch.cat(answers, dim=1)]
@@ -86,10 +86,10 @@ def _shape(slot: Tensor, order: tuple[int, ...]) -> list[int]:
 
 # %% ../../nbs/tails/05_tagger.ipynb #465eff6c
 def filled(
-    tagger: Tagger,
-    arrays: Mapping[str, np.ndarray],  # by the names of the original
+    tagger: Tagger,  # whose weights are replaced
+    arrays: Mapping[str, np.ndarray],  # by the names of the original, each of the shape that it has there
 ) -> Tagger:  # the same
-    "A tagger with these weights."
+    "A tagger with these weights. Raises `SonicError` if one is missing or of another shape."
     for name, slot, order in _slots(tagger):
         full, found = _shape(slot, order), arrays.get(name)
         shape = tuple(full[order.index(axis)] for axis in range(len(order)))
@@ -102,8 +102,8 @@ def filled(
 
 
 def arrays_of(
-    tagger: Tagger,
-) -> dict[str, np.ndarray]:  # by the names of the original
+    tagger: Tagger,  # on any device
+) -> dict[str, np.ndarray]:  # by the names of the original, each of the shape that it has there
     "The weights of a tagger, trained further perhaps."
     found = {}
     for name, slot, order in _slots(tagger):

@@ -41,7 +41,7 @@ def embedder_names(
 
 
 def part_weights(
-    config: Config,
+    config: Config,  # of which `fuse` is read
     names: list[str],  # of embedders
 ) -> dict[str, float]:  # by part, as `fuse` takes it
     "What each part counts by the settings. Raises `SonicError` if nothing is left."
@@ -61,7 +61,7 @@ def part_weights(
 def weigh(
     tables: Mapping[str, Table],  # by embedder
     *,
-    config: Config,
+    config: Config,  # of which `fuse` is read
 ) -> Table:
     "One table, whose parts count as `fuse` says."
     weights = part_weights(config, list(tables))

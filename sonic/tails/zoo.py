@@ -149,7 +149,9 @@ def _found(settings: VisionSettings, about: dict[str, Any]) -> tuple[list[Path],
             raise SonicError(f"vision.weights={place} must be a .safetensors file, a folder that holds one, or random")
         return ([place] if place.is_file() else weight_files(place)), "that of your own file"
     if not about.get("hf_hub_id"):
-        raise SonicError(f"no weights of {settings.backbone} are published; set vision.weights to a file, or to random")
+        raise SonicError(
+            f"timm names no published weights of {settings.backbone}; set vision.weights to a file, or to random"
+        )
     terms = about.get("license") or "unknown, read the model card"
     hub, commit, wanted = about["hf_hub_id"], settings.revision, settings.download == "yes"
     return weight_files(hub_folder(hub, revision=commit, download=wanted, licence=terms, section="vision")), terms

@@ -23,7 +23,7 @@ export function cardLabel(card) {
   return [name, ...cardFacts(card), card.why, card.said].filter(Boolean).join(", ");
 }
 
-export function cardFacts(card) {
+function cardFacts(card) {
   const length = card.seconds === null ? [] : [clock(card.seconds)];
   return card.score === null ? length : [...length, `score ${card.score}`];
 }

@@ -4,7 +4,7 @@ import { element } from "./common.js";
 import { stroke } from "./drawing.js";
 import { pixelOf, stampOf } from "./raster.js";
 
-export const SHAPES = ["circle", "square", "up", "diamond", "down", "cross"];
+const SHAPES = ["circle", "square", "up", "diamond", "down", "cross"];
 const ROUND = 2 * Math.PI, A = .42, B = 1.12;
 const CROSS = [
   [-A, -B], [A, -B], [A, -A], [B, -A], [B, A], [A, A], [A, B], [-A, B], [-A, A], [-B, A], [-B, -A], [-A, -A],
