@@ -7,7 +7,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import lab
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -349,60 +348,54 @@ def test_what_a_page_loads_is_plain_and_its_own(name):
 
 # ---- in a browser ----------------------------------------------------------------------------------------------------
 
-needs_browser = pytest.mark.skipif(bool(lab.missing()), reason=lab.missing())
 
-
-@needs_browser
-def test_a_phone_reads_and_searches_a_copy_in_a_folder(site):
+def test_a_phone_reads_and_searches_a_copy_in_a_folder(browser, site):
     "Nothing is wider than the screen; `/`, a word and Enter open the page; no request leaves the folder."
-    with lab.browser() as chromium:
-        page = chromium.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
-        errors, asked = [], []
-        page.on("pageerror", lambda it: errors.append(str(it)))
-        page.on("console", lambda it: errors.append(it.text) if it.type == "error" else None)
-        page.on("request", lambda it: asked.append(it.url))
-        for path in sorted(site.rglob("*.html")):
-            page.goto(path.as_uri())
-            assert page.evaluate("document.scrollingElement.scrollWidth") <= 390, path
-            assert page.evaluate("[...document.images].every(it => it.naturalWidth && it.alt)"), path
-        page.goto((site / "index.html").as_uri())
-        page.keyboard.press("/")
-        page.keyboard.type("mel")
-        page.wait_for_selector("#site-hits [role=option]")
-        shown = page.evaluate(
-            """() => {
-                const box = document.querySelector("#site-search"), list = document.querySelector("#site-hits")
-                const {left, right} = list.getBoundingClientRect()
-                return [box.ariaExpanded, box.getAttribute("aria-activedescendant"), left >= 0 && right <= 390]
-            }"""
-        )
-        assert shown == ["true", "site-hit-0", True]
-        page.keyboard.press("ArrowDown")
-        assert page.locator("#site-hits [aria-selected=true]").get_attribute("id") == "site-hit-1"
-        page.keyboard.press("ArrowUp")
-        page.keyboard.press("Enter")
-        page.wait_for_url("**/cream/mel.html")
-        page.keyboard.press("/")
-        page.keyboard.type("mel.n_mels")
-        page.wait_for_selector("#site-hits [role=option]")
-        page.keyboard.press("Escape")
-        assert page.locator("#site-hits").is_hidden()
-        page.keyboard.press("Enter")
-        page.wait_for_url("**/config.html#mel.n_mels")
-        page.click("header button")  # all pages, folded but for the section
-        assert page.locator("#site-pages").is_visible()
-        assert not errors and all(url.startswith(("file:", "data:")) for url in asked)
+    page = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
+    errors, asked = [], []
+    page.on("pageerror", lambda it: errors.append(str(it)))
+    page.on("console", lambda it: errors.append(it.text) if it.type == "error" else None)
+    page.on("request", lambda it: asked.append(it.url))
+    for path in sorted(site.rglob("*.html")):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= 390, path
+        assert page.evaluate("[...document.images].every(it => it.naturalWidth && it.alt)"), path
+    page.goto((site / "index.html").as_uri())
+    page.keyboard.press("/")
+    page.keyboard.type("mel")
+    page.wait_for_selector("#site-hits [role=option]")
+    shown = page.evaluate(
+        """() => {
+            const box = document.querySelector("#site-search"), list = document.querySelector("#site-hits")
+            const {left, right} = list.getBoundingClientRect()
+            return [box.ariaExpanded, box.getAttribute("aria-activedescendant"), left >= 0 && right <= 390]
+        }"""
+    )
+    assert shown == ["true", "site-hit-0", True]
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#site-hits [aria-selected=true]").get_attribute("id") == "site-hit-1"
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/cream/mel.html")
+    page.keyboard.press("/")
+    page.keyboard.type("mel.n_mels")
+    page.wait_for_selector("#site-hits [role=option]")
+    page.keyboard.press("Escape")
+    assert page.locator("#site-hits").is_hidden()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/config.html#mel.n_mels")
+    page.click("header button")  # all pages, folded but for the section
+    assert page.locator("#site-pages").is_visible()
+    assert not errors and all(url.startswith(("file:", "data:")) for url in asked)
 
 
-@needs_browser
-def test_code_is_copied(site):
-    with lab.browser() as chromium:
-        context = chromium.new_context(viewport={"width": 1280, "height": 900})
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
-        page = context.new_page()
-        page.goto((site / "index.html").as_uri())
-        page.hover("main div.sourceCode")
-        page.click(".copy")
-        page.wait_for_selector(".copy:has-text('Copied')")
-        assert page.evaluate("navigator.clipboard.readText()").strip() == "make demo"
-        assert not page.locator("header button").is_visible()
+def test_code_is_copied(browser, site):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto((site / "index.html").as_uri())
+    page.hover("main div.sourceCode")
+    page.click(".copy")
+    page.wait_for_selector(".copy:has-text('Copied')")
+    assert page.evaluate("navigator.clipboard.readText()").strip() == "make demo"
+    assert not page.locator("header button").is_visible()
