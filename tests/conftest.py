@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import lab
@@ -65,6 +67,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return copy / "dist"
+
+
+@pytest.fixture(scope="session")
+def docs() -> Iterator[ModuleType]:
+    "The program that makes the documentation, as a module."
+    spec = spec_from_file_location("docs", ROOT / "tools" / "docs.py")
+    assert spec and spec.loader
+    module = sys.modules["docs"] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["docs"]
 
 
 @pytest.fixture(scope="session")

@@ -161,7 +161,7 @@ def test_workers_do_not_outlive_a_run_and_the_next_goes_on(tmp_path, how):
     wait_until(lambda: len(read_journal(tmp_path / "out" / JOURNAL)[0]) == 6, process=run)
     run.send_signal(how)
     run.wait()
-    wait_until(lambda: not processes(env["SONIC_FAULT_TAG"]), seconds=15)  # measured: .3 s; a busy machine is late
+    wait_until(lambda: not processes(env["SONIC_FAULT_TAG"]), seconds=5)
     for name in ("hang", "stuck"):
         write_track(music / f"{name}.wav", 50)
     again = draw(music, tmp_path / "out")
@@ -179,7 +179,7 @@ def test_ctrl_c_finishes_what_is_begun(tmp_path):
     os.killpg(run.pid, signal.SIGINT)  # a terminal sends it to all processes
     said = run.said(5)
     assert run.returncode == 130 and "Traceback" not in said and "goes on from here" in said, said
-    wait_until(lambda: not processes(env["SONIC_FAULT_TAG"]), seconds=15)  # measured: .3 s; a busy machine is late
+    wait_until(lambda: not processes(env["SONIC_FAULT_TAG"]), seconds=5)
     assert not leftovers(tmp_path / "out")
     table, begun = rows(tmp_path / "out"), openings(tmp_path / "log", but=run.pid)
     assert table.keys() == begun.keys() and {row["status"] for row in table.values()} == {"done"}
@@ -199,7 +199,7 @@ def test_ctrl_c_twice_stops_at_once(tmp_path):
     os.killpg(run.pid, signal.SIGINT)
     said = run.said(5)
     assert run.returncode == 130 and "Traceback" not in said, said
-    wait_until(lambda: not processes(env["SONIC_FAULT_TAG"]), seconds=15)  # measured: .3 s; a busy machine is late
+    wait_until(lambda: not processes(env["SONIC_FAULT_TAG"]), seconds=5)
     assert statuses(pd.DataFrame(rows(tmp_path / "out").values())) == {
         f"{number:03}.wav": "done" for number in range(4)
     }
@@ -257,7 +257,7 @@ def test_a_disk_that_fills_up_ends_the_run(tmp_path):
     full.touch()
     said = run.said(20)
     assert run.returncode == 4 and "no space left" in said.lower() and "Traceback" not in said, said
-    wait_until(lambda: not processes(env["SONIC_FAULT_TAG"]), seconds=15)  # measured: .3 s; a busy machine is late
+    wait_until(lambda: not processes(env["SONIC_FAULT_TAG"]), seconds=5)
     full.unlink()
     assert set(draw(music, tmp_path / "out")["status"]) == {"done"}
     draw(music, tmp_path / "clean")

@@ -2,7 +2,6 @@
 
 import ast
 import configparser
-import importlib.util
 import json
 import os
 import re
@@ -75,20 +74,6 @@ def run(*command, **kwargs):
 
 
 # ---- the package -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    "A wheel and a source distribution, built by setuptools from a copy of what they are made of."
-    copy = tmp_path_factory.mktemp("package")
-    for name in ("settings.ini", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    shutil.copytree(ROOT / "sonic", copy / "sonic", ignore=shutil.ignore_patterns("__pycache__"))
-    code = "from setuptools import build_meta as b; b.build_wheel('out'); b.build_sdist('out')"
-    (copy / "out").mkdir()
-    done = run(sys.executable, "-c", code, cwd=copy)
-    assert done.returncode == 0, done.stderr
-    return copy / "out"
 
 
 def settings():
@@ -328,15 +313,6 @@ def test_tests_in_notebooks_test_something(path):
 
 
 # ---- the tools -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def docs():
-    spec = importlib.util.spec_from_file_location("docs", ROOT / "tools" / "docs.py")
-    module = sys.modules["docs"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["docs"]
 
 
 def test_broken_links_are_found(docs, tmp_path):

@@ -1,25 +1,14 @@
 "The documentation is found, read and looked up, also on a phone and from a folder."
 
-import importlib.util
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 STYLE = ROOT / "tools" / "docs"
-
-
-@pytest.fixture(scope="module")
-def docs():
-    spec = importlib.util.spec_from_file_location("docs", ROOT / "tools" / "docs.py")
-    module = sys.modules["docs"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["docs"]
 
 
 def modules():

@@ -294,7 +294,7 @@ def test_workers_end_with_the_one_who_started_them(tmp_path: Path) -> None:
     shell.kill()
     shell.join()
     pids = [int(path.stem) for path in tmp_path.glob("*.waits")]
-    wait_for(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids))  # measured: 4 s
+    wait_for(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids), seconds=5)
     assert {t.user_attrs["outcome"] for t in open_study(where, PLAIN).trials} == {"stopped"}
 
 

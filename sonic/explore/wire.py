@@ -76,10 +76,11 @@ class Wire(anywidget.AnyWidget):
             try:
                 if name == "_request":
                     taken[name] = check_request(value).model_dump(exclude_unset=True)
-                elif name in LOOK and (name != "colormap" or value in self._tables):
-                    taken[name] = check_look(name, value)
                 elif name in LOOK:
-                    raise SonicError(f"colormap={plain(str(value))} is not offered")
+                    look = check_look(name, value)
+                    if name == "colormap" and look not in self._tables:
+                        raise SonicError(f"colormap={plain(str(look))} is not offered")
+                    taken[name] = look
             except SonicError as error:
                 wrong = str(error)
         super().set_state(taken)

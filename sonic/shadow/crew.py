@@ -28,7 +28,7 @@ def end_with(
 ) -> None:
     "End this process soon after its parent. To be run in a thread."
     while os.getppid() == parent:
-        time.sleep(1)
+        time.sleep(0.25)
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(3)
     os._exit(130)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config import Config
-from ..cream.audio import Clip, load
+from ..cream.audio import Clip, asked_for, load
 from ..cream.imageset import ImageSet
 from ..cream.jobs import run
 from ..cream.layouts import open_collection
@@ -49,12 +49,12 @@ def spread(
 
 def _heard(path: str, *, config: Config) -> np.ndarray:  # uint8, shape (crops, views, rows, columns)
     "The crops of a file of sound."
-    audio = config.audio
-    sound = load(path, sample_rate=audio.sample_rate, offset=audio.offset, duration=audio.duration).samples
-    window = round(config.network.window * audio.sample_rate)
+    rate = config.audio.sample_rate
+    sound = load(path, **asked_for(config)).samples
+    window = round(config.network.window * rate)
     sound = sound if len(sound) >= window else np.resize(sound, window)
     starts = spread(len(sound), window=window, most=config.train.crops)
-    return np.stack([draw_window(Clip(sound[at : at + window], audio.sample_rate), config=config) for at in starts])
+    return np.stack([draw_window(Clip(sound[at : at + window], rate), config=config) for at in starts])
 
 
 def _seen(
